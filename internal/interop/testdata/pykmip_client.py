@@ -1,0 +1,101 @@
+"""Walks one key through its life with PyKMIP's own client.
+
+Usage: pykmip_client.py HOST PORT BUNDLE
+Prints a line a step; an exception or a failed check ends it with status 1.
+"""
+
+import os
+import sys
+
+from kmip.core import enums
+from kmip.pie import client, exceptions, objects
+
+VERSIONS = [
+    enums.KMIPVersion.KMIP_1_0,
+    enums.KMIPVersion.KMIP_1_1,
+    enums.KMIPVersion.KMIP_1_2,
+    enums.KMIPVersion.KMIP_1_3,
+    enums.KMIPVersion.KMIP_1_4,
+]
+MASKS = [enums.CryptographicUsageMask.ENCRYPT, enums.CryptographicUsageMask.DECRYPT]
+
+
+def step(version, text):
+    print("ok %s: %s" % (version.name, text), flush=True)
+
+
+def refused(call, *args):
+    """Runs call, which the server must refuse, and returns the reason."""
+    try:
+        call(*args)
+    except exceptions.KmipOperationFailure as failure:
+        return failure.reason
+    raise AssertionError("%s was not refused" % call.__name__)
+
+
+def located(kmip, name):
+    attribute = kmip.attribute_factory.create_attribute(enums.AttributeType.NAME, name)
+    return kmip.locate(attributes=[attribute])
+
+
+def state(kmip, uid):
+    _, attributes = kmip.get_attributes(uid, ["State"])
+    return attributes[0].attribute_value.value
+
+
+def created(kmip, version):
+    name = "pykmip created " + version.name
+    uid = kmip.create(enums.CryptographicAlgorithm.AES, 256, name=name, cryptographic_usage_mask=MASKS)
+    step(version, "create " + uid)
+    key = kmip.get(uid)
+    assert len(key.value) == 32 and kmip.get(uid).value == key.value
+    step(version, "get")
+    assert located(kmip, name) == [uid], located(kmip, name)
+    step(version, "locate by name")
+    names = kmip.get_attribute_list(uid)
+    assert "Cryptographic Length" in names and "Name" in names, names
+    _, attributes = kmip.get_attributes(uid, ["Cryptographic Length", "Name"])
+    assert attributes[0].attribute_value.value == 256, attributes
+    step(version, "attributes")
+    assert state(kmip, uid) == enums.State.PRE_ACTIVE
+    kmip.activate(uid)
+    assert state(kmip, uid) == enums.State.ACTIVE
+    refused(kmip.destroy, uid)
+    step(version, "activate")
+    kmip.revoke(enums.RevocationReasonCode.CESSATION_OF_OPERATION, uid)
+    assert state(kmip, uid) == enums.State.DEACTIVATED
+    step(version, "revoke")
+    kmip.destroy(uid)
+    refused(kmip.get, uid)
+    step(version, "destroy")
+
+
+def registered(kmip, version):
+    name = "pykmip registered " + version.name
+    material = bytes(range(32))
+    key = objects.SymmetricKey(enums.CryptographicAlgorithm.AES, 256, material, masks=MASKS, name=name)
+    uid = kmip.register(key)
+    assert kmip.get(uid).value == material
+    assert located(kmip, name) == [uid]
+    step(version, "register")
+
+
+def main(host, port, bundle):
+    for version in VERSIONS:
+        with client.ProxyKmipClient(
+            hostname=host,
+            port=int(port),
+            cert=os.path.join(bundle, "cert.pem"),
+            key=os.path.join(bundle, "key.pem"),
+            ca=os.path.join(bundle, "ca.pem"),
+            ssl_version="PROTOCOL_SSLv23",
+            config_file=os.devnull,
+            kmip_version=version,
+        ) as kmip:
+            created(kmip, version)
+            registered(kmip, version)
+    print("all versions passed")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
