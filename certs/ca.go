@@ -73,7 +73,7 @@ func NewCA(now func() time.Time, rand io.Reader) (*CA, error) {
 // the certificate and a certificate that is no CA; it does not judge dates, so that an old store still opens.
 // It does not keep keyDER, which stays the caller's to clear.
 func LoadCA(certPEM []byte, keyDER *secret.Bytes, now func() time.Time, rand io.Reader) (*CA, error) {
-	cert, err := parseOneCertificate(certPEM)
+	cert, err := ParseCertificate(certPEM)
 	if err != nil {
 		return nil, fmt.Errorf("loading the CA's certificate: %w", err)
 	}

@@ -134,7 +134,7 @@ func validateAccepted(list []Accepted) error {
 
 // foreign parses the CA and the subject of a foreign-ca record.
 func (c Client) foreign() (*x509.Certificate, DN, error) {
-	ca, err := parseOneCertificate([]byte(c.CAPEM))
+	ca, err := ParseCertificate([]byte(c.CAPEM))
 	if err != nil {
 		return nil, nil, fmt.Errorf("foreign CA: %w", err)
 	}
@@ -166,10 +166,13 @@ func (a Accepted) end() time.Time {
 
 // WithCertificate returns the record after a renewal: cert is accepted from now on, and those accepted so far until
 // oldEnd, so that the client can change over without a pause. Entries that have ended at now are dropped. The generation
-// stays: running connections live on until [Identity.ValidUntil].
+// stays: running connections live on until [Identity.ValidUntil]. A foreign certificate is read by [ParseCertificate].
 func (c Client) WithCertificate(cert *x509.Certificate, now, oldEnd time.Time) (Client, error) {
 	if c.Kind == KindForeignCA {
 		return Client{}, fmt.Errorf("%w of %s: a foreign CA renews the certificate by itself", ErrBadClient, c.Name)
+	}
+	if err := acceptable(cert, c.IgnoreDates, now); err != nil {
+		return Client{}, fmt.Errorf("certificate of client %s: %w", c.Name, err)
 	}
 	next := accept(cert)
 	kept := make([]Accepted, 0, len(c.Certificates)+1)
@@ -205,6 +208,17 @@ func (c Client) clone() Client {
 		c.Revoked = &r
 	}
 	return c
+}
+
+// acceptable refuses certificates that no record should name.
+func acceptable(cert *x509.Certificate, ignoreDates bool, now time.Time) error {
+	if err := checkPublicKey(cert.PublicKey); err != nil {
+		return err
+	}
+	if ignoreDates {
+		return nil
+	}
+	return checkDates(cert, now)
 }
 
 // accept is a certificate as a record keeps it.

@@ -128,14 +128,11 @@ func Pin(req ClientRequest, certificate []byte, ignoreDates bool, now time.Time)
 	if err := req.validate(); err != nil {
 		return Client{}, err
 	}
-	cert, err := parseOneCertificate(certificate)
+	cert, err := ParseCertificate(certificate)
 	if err != nil {
 		return Client{}, fmt.Errorf("certificate of client %s: %w", req.Name, err)
 	}
-	if err := checkPublicKey(cert.PublicKey); err != nil {
-		return Client{}, fmt.Errorf("certificate of client %s: %w", req.Name, err)
-	}
-	if err := checkDates(cert, now); err != nil && !ignoreDates {
+	if err := acceptable(cert, ignoreDates, now); err != nil {
 		return Client{}, fmt.Errorf("certificate of client %s: %w", req.Name, err)
 	}
 	client := req.record(KindPinned, now)
@@ -150,7 +147,7 @@ func TrustForeignCA(req ClientRequest, caPEM []byte, subject string, now time.Ti
 	if err := req.validate(); err != nil {
 		return Client{}, err
 	}
-	ca, err := parseOneCertificate(caPEM)
+	ca, err := ParseCertificate(caPEM)
 	if err != nil {
 		return Client{}, fmt.Errorf("foreign CA of client %s: %w", req.Name, err)
 	}

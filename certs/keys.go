@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -95,7 +96,11 @@ func checkRSA(k *rsa.PublicKey) error {
 
 // privateKeyPEM encodes an unencrypted PKCS#8 key, which OpenSSL, PyKMIP (through OpenSSL) and vCenter's upload take.
 func privateKeyPEM(pkcs8 *secret.Bytes) *secret.Bytes {
-	return secret.Own(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8.Expose()}))
+	buf := bytes.NewBuffer(make([]byte, 0, 2*pkcs8.Len()+128)) // large enough not to grow, which would leave copies
+	if err := pem.Encode(buf, &pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8.Expose()}); err != nil {
+		panic("certs: writing to memory failed: " + err.Error())
+	}
+	return secret.Own(buf.Bytes())
 }
 
 // parsePrivateKey reads the forms that tools write: PKCS#8, PKCS#1 and SEC 1. Its error never quotes the input.

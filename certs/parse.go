@@ -17,8 +17,8 @@ const maxPEM = 1 << 20
 // maxShown bounds how much of a stranger's text goes into an error or a log line.
 const maxShown = 256
 
-// parseOneCertificate reads exactly one certificate, in PEM or DER, and nothing beside it.
-func parseOneCertificate(data []byte) (*x509.Certificate, error) {
+// ParseCertificate reads exactly one certificate, in PEM or DER, and nothing beside it.
+func ParseCertificate(data []byte) (*x509.Certificate, error) {
 	certs, err := parseCertificates(data)
 	if err != nil {
 		return nil, err

@@ -74,7 +74,7 @@ func refuseNoRecord(cert *x509.Certificate) *RefusedError {
 
 func refuseRevoked(cert *x509.Certificate, c *Client) *RefusedError {
 	return refuse(CodeRevoked, c.Name, cert, "belongs to client %s, which was revoked on %s (%s); "+
-		"to let it in again enrol it anew under another name", c.Name, stamp(c.Revoked.Time), clean(c.Revoked.Reason))
+		"to let it in again give it a new certificate: keyreeve client add NEWNAME", c.Name, stamp(c.Revoked.Time), clean(c.Revoked.Reason))
 }
 
 func refuseReplaced(cert *x509.Certificate, c *Client, ended time.Time) *RefusedError {

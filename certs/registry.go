@@ -93,6 +93,11 @@ func (r *Registry) Put(c Client) error {
 	if floor, removed := old.floors[c.Name]; removed && c.Generation <= floor {
 		return fmt.Errorf("%w of %s: generation %d, but a removed client of that name had %d", ErrStaleGeneration, clean(c.Name), c.Generation, floor)
 	}
+	if have := old.clients[c.Name]; have != nil && c.Generation == have.Generation {
+		if what := have.losing(c, r.now()); what != "" {
+			return fmt.Errorf("%w of %s: it %s without a new generation, so running connections would not end", ErrStaleGeneration, clean(c.Name), what)
+		}
+	}
 	c = c.clone()
 	clients := maps.Clone(old.clients)
 	clients[c.Name] = &c
@@ -102,6 +107,27 @@ func (r *Registry) Put(c Client) error {
 	}
 	r.table.Store(next)
 	return nil
+}
+
+// losing says what next takes away from, or changes under, the connections that were let in by c.
+func (c *Client) losing(next Client, now time.Time) string {
+	switch {
+	case next.Group != c.Group:
+		return "changes the group"
+	case c.Revoked != nil && next.Revoked == nil:
+		return "lifts the revocation"
+	case next.CAPEM != c.CAPEM || next.Subject != c.Subject:
+		return "changes the foreign CA or the subject"
+	case c.IgnoreDates && !next.IgnoreDates:
+		return "begins to look at dates"
+	}
+	for _, a := range c.Certificates {
+		kept := slices.ContainsFunc(next.Certificates, func(b Accepted) bool { return a.SHA256 == b.SHA256 })
+		if !kept && now.Before(a.end()) {
+			return "drops a certificate"
+		}
+	}
+	return ""
 }
 
 // Remove forgets a client, whose certificates are then unknown and whose connections end at their next request. It

@@ -81,30 +81,35 @@ func commonName(host string) string {
 	return "Keyreeve server"
 }
 
-// WriteServer replaces the three files in dir, each durably. They cannot be replaced at once, so the key file holds
-// the new key and the old one while the certificate changes: a crash at any point leaves a folder that [LoadServer]
-// opens.
+// WriteServer replaces the three files in dir, each durably. They cannot be replaced at once, so key and CA file hold
+// the new content and the old while the certificate changes: a crash at any point leaves a folder that [LoadServer]
+// opens, and a server that starts again.
 func WriteServer(dir string, s *Server) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("writing the server's certificate: %w", err)
 	}
 	key := privateKeyPEM(s.Key)
 	defer key.Clear()
-	both, err := withOldKey(filepath.Join(dir, ServerKeyFile), key.Expose())
+	bothKeys, err := withOld(filepath.Join(dir, ServerKeyFile), key.Expose())
 	if err != nil {
 		return fmt.Errorf("writing the server's certificate: %w", err)
 	}
-	defer both.Clear()
-	chain := slices.Concat(certificatePEM(s.Certificate), certificatePEM(s.CA))
+	defer bothKeys.Clear()
+	ca := certificatePEM(s.CA)
+	bothCAs, err := withOld(filepath.Join(dir, ServerCAFile), ca)
+	if err != nil {
+		return fmt.Errorf("writing the server's certificate: %w", err)
+	}
 	steps := []struct {
 		file string
 		data []byte
 		perm os.FileMode
 	}{
-		{ServerCAFile, certificatePEM(s.CA), 0o644},
-		{ServerKeyFile, both.Expose(), 0o600},
-		{ServerCertificateFile, chain, 0o644},
+		{ServerCAFile, bothCAs.Expose(), 0o644},
+		{ServerKeyFile, bothKeys.Expose(), 0o600},
+		{ServerCertificateFile, slices.Concat(certificatePEM(s.Certificate), ca), 0o644},
 		{ServerKeyFile, key.Expose(), 0o600},
+		{ServerCAFile, ca, 0o644},
 	}
 	for _, step := range steps {
 		if err := durable.WriteFile(durable.OS, filepath.Join(dir, step.file), step.data, step.perm); err != nil {
@@ -114,15 +119,15 @@ func WriteServer(dir string, s *Server) error {
 	return nil
 }
 
-// withOldKey returns key followed by what the key file holds now.
-func withOldKey(path string, key []byte) (*secret.Bytes, error) {
+// withOld returns data followed by what the file holds now.
+func withOld(path string, data []byte) (*secret.Bytes, error) {
 	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	defer secret.Clear(old)
-	both := secret.New(len(key) + len(old))
-	copy(both.Expose()[copy(both.Expose(), key):], old)
+	both := secret.New(len(data) + len(old))
+	copy(both.Expose()[copy(both.Expose(), data):], old)
 	return both, nil
 }
 
