@@ -1,0 +1,173 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/keyreeve/keyreeve/internal/durable"
+)
+
+const (
+	openRead      = os.O_RDONLY
+	openReadWrite = os.O_RDWR
+)
+
+// ErrMissing is returned by Open and Verify when there is no journal. None is made: a store without its journal was
+// copied in part, and a new journal would hide that.
+var ErrMissing = errors.New("there is no audit journal")
+
+// Create makes an empty journal in cfg.Dir, which is made too. It fails with an error wrapping fs.ErrExist, and
+// changes nothing, when there is one.
+func Create(cfg Config) error {
+	cfg = cfg.withDefaults()
+	if err := create(&cfg); err != nil {
+		return fmt.Errorf("creating audit journal in %s: %w", cfg.Dir, err)
+	}
+	return nil
+}
+
+func create(cfg *Config) error {
+	if err := cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return err
+	}
+	last, err := lastSegment(cfg.FS, cfg.Dir)
+	if err != nil {
+		return err
+	}
+	if last != 0 {
+		return fs.ErrExist
+	}
+	return createSegment(cfg, newHeader(cfg, 1, Position{Hash: genesis(cfg.StoreID)}, 0), cfg.zone())
+}
+
+// Open opens the journal in cfg.Dir for appending. It reads the last two segments, so that it takes as long for an
+// old journal as for a new one; Verify reads all. A last group that a crash left unfinished is cut off, logged and
+// told by Torn. Anything else that is wrong is ErrCorrupt, ErrForeign, ErrVersion or ErrMissing, and nothing is written.
+func Open(cfg Config) (*Journal, error) {
+	cfg = cfg.withDefaults()
+	j := &Journal{
+		cfg: cfg, wake: make(chan struct{}, 1), kick: make(chan struct{}, 1),
+		stop: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	j.turn.L, j.room.L = &j.mu, &j.mu
+	j.pending = j.fresh()
+	if err := j.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening audit journal in %s: %w", cfg.Dir, err), j.out.close())
+	}
+	go j.flusher()
+	return j, nil
+}
+
+func (j *Journal) open() error {
+	last, err := findLast(&j.cfg)
+	if err != nil {
+		return err
+	}
+	if j.out, err = openWriter(&j.cfg, last); err != nil {
+		return err
+	}
+	s := newScanner(j.out.file, j.out.head, j.out.size)
+	lastGroup, err := scanAll(s)
+	if err != nil {
+		return fmt.Errorf("segment %d: %w", last, err)
+	}
+	dirty, err := s.tail()
+	if err != nil {
+		return fmt.Errorf("segment %d: %w", last, err)
+	}
+	if err := j.checkJoin(last); err != nil {
+		return err
+	}
+	j.end, j.marker, j.onDisk = s.end, s.marker, s.marker
+	j.out.off, j.torn = s.off, dirty-s.off
+	j.segment, j.offset = last, s.off
+	return j.settle(s, lastGroup)
+}
+
+func findLast(cfg *Config) (uint64, error) {
+	last, err := lastSegment(cfg.FS, cfg.Dir)
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && last == 0) {
+		return 0, ErrMissing
+	}
+	return last, err
+}
+
+// scanAll reads all groups and returns the last one, with its body gone.
+func scanAll(s *scanner) (last group, err error) {
+	for {
+		g, ok, err := s.next()
+		if err != nil || !ok {
+			return last, err
+		}
+		last = g
+		last.body = nil
+	}
+}
+
+// checkJoin compares the end of the segment before with what the last one says it was.
+func (j *Journal) checkJoin(last uint64) error {
+	if last == 1 {
+		return nil
+	}
+	f, h, err := readHeader(&j.cfg, last-1, openRead)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	s := newScanner(f, h, size)
+	if _, err := scanAll(s); err != nil {
+		return fmt.Errorf("segment %d: %w", last-1, err)
+	}
+	return s.join(&j.out.head)
+}
+
+// join checks that next continues where s ended, and that nothing is left over in s: a segment is left only after its
+// last group was durable, so nothing in it can be torn.
+func (s *scanner) join(next *header) error {
+	dirty, err := s.tail()
+	if err != nil {
+		return fmt.Errorf("segment %d: %w", s.head.number, err)
+	}
+	if dirty != s.off || next.base != s.end || next.marker < s.marker {
+		return fmt.Errorf("%w: segment %d ends at sequence %d, segment %d begins after %d and does not continue it",
+			ErrCorrupt, s.head.number, s.end.Seq, next.number, next.base.Seq)
+	}
+	return nil
+}
+
+// settle makes what was found durable before anything is chained to it. The last group may be one whose sync failed:
+// then it is in the page cache, perhaps not on the disk, and a further sync would not write it. So it is written
+// again. What is torn is overwritten with zeros.
+func (j *Journal) settle(s *scanner, last group) error {
+	if err := durable.RemoveTemp(j.cfg.FS, j.cfg.Dir); err != nil {
+		return err
+	}
+	if last.size > 0 {
+		whole, err := s.peek(last.off, int(last.size))
+		if err != nil {
+			return err
+		}
+		if _, err := j.out.file.WriteAt(whole, last.off); err != nil {
+			return err
+		}
+	}
+	for off, end := s.off, s.off+j.torn; off < end; off += int64(len(zeros)) {
+		if _, err := j.out.file.WriteAt(zeros[:min(int64(len(zeros)), end-off)], off); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(j.out.file.Sync(), j.cfg.FS.SyncDir(j.cfg.Dir)); err != nil {
+		return err
+	}
+	if j.torn > 0 {
+		j.cfg.Logger.Warn("audit journal: cut off a last group that a crash left unfinished", "dir", j.cfg.Dir, "bytes", j.torn, "after", s.end.Seq)
+		j.Buffer(Event{Class: Note, Outcome: Success, Operation: opTorn, Reason: fmt.Sprintf("%d bytes after sequence %d", j.torn, s.end.Seq)})
+	}
+	return nil
+}
