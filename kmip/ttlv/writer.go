@@ -115,6 +115,9 @@ func (w *Writer) Interval(tag Tag, v uint32) { w.word(tag, Interval, v) }
 // Item writes an item as it is.
 func (w *Writer) Item(it Item) { w.buf = append(w.buf, it.raw...) }
 
+// Raw writes items that are encoded already, such as another structure's Value.
+func (w *Writer) Raw(items []byte) { w.buf = append(w.buf, items...) }
+
 // ItemAs writes an item under another tag: an attribute's value becomes the
 // Attribute Value of an Attribute, and back.
 func (w *Writer) ItemAs(tag Tag, it Item) {
