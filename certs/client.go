@@ -72,15 +72,15 @@ func ValidateName(what, name string) error {
 		return fmt.Errorf("%w: the %s is empty", ErrBadName, what)
 	}
 	if len(name) > maxName {
-		return fmt.Errorf("%w: the %s %q has %d characters; at most %d are allowed", ErrBadName, what, clean(name), len(name), maxName)
+		return fmt.Errorf("%w: the %s %s has %d characters; at most %d are allowed", ErrBadName, what, quote(name), len(name), maxName)
 	}
 	if name[0] == '.' || name[0] == '-' {
-		return fmt.Errorf("%w: the %s %q starts with %q", ErrBadName, what, clean(name), name[0])
+		return fmt.Errorf("%w: the %s %s starts with %q", ErrBadName, what, quote(name), name[0])
 	}
 	for _, c := range name {
 		ok := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-'
 		if !ok {
-			return fmt.Errorf("%w: the %s %q contains %q; use letters, digits, \".\", \"_\" and \"-\"", ErrBadName, what, clean(name), c)
+			return fmt.Errorf("%w: the %s %s contains %q; use letters, digits, \".\", \"_\" and \"-\"", ErrBadName, what, quote(name), c)
 		}
 	}
 	return nil
@@ -102,7 +102,7 @@ func (c Client) Validate() error {
 
 func (c Client) validateKind() error {
 	if c.IgnoreDates && c.Kind != KindPinned {
-		return fmt.Errorf("only a pinned certificate may ignore dates, not kind %q", clean(string(c.Kind)))
+		return fmt.Errorf("only a pinned certificate may ignore dates, not kind %s", quote(string(c.Kind)))
 	}
 	switch c.Kind {
 	case KindIssued, KindCSR, KindPinned:
@@ -117,7 +117,7 @@ func (c Client) validateKind() error {
 		_, _, err := c.foreign()
 		return err
 	}
-	return fmt.Errorf("kind %q is unknown", clean(string(c.Kind)))
+	return fmt.Errorf("kind %s is unknown", quote(string(c.Kind)))
 }
 
 func validateAccepted(list []Accepted) error {
@@ -126,7 +126,7 @@ func validateAccepted(list []Accepted) error {
 	}
 	for _, a := range list {
 		if !isSHA256(a.SHA256) {
-			return fmt.Errorf("%q is not a SHA-256 fingerprint", clean(a.SHA256))
+			return fmt.Errorf("%s is not a SHA-256 fingerprint", quote(a.SHA256))
 		}
 	}
 	return nil

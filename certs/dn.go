@@ -197,14 +197,14 @@ func ParseDN(text string) (DN, error) {
 		return nil, fmt.Errorf("%w: longer than %d bytes", ErrBadDN, maxDN)
 	}
 	if strings.HasPrefix(text, "/") {
-		return nil, fmt.Errorf("%w: %q is OpenSSL's old form; write it as CN=name,O=organization,C=country", ErrBadDN, clean(text))
+		return nil, fmt.Errorf("%w: %s is OpenSSL's old form; write it as CN=name,O=organization,C=country", ErrBadDN, quote(text))
 	}
 	p := dnParser{rest: text}
 	var dn DN
 	for {
 		set, err := p.rdn()
 		if err != nil {
-			return nil, fmt.Errorf("%w %q: %w", ErrBadDN, clean(text), err)
+			return nil, fmt.Errorf("%w %s: %w", ErrBadDN, quote(text), err)
 		}
 		dn = append(dn, set)
 		if p.rest == "" {
@@ -238,7 +238,7 @@ func (p *dnParser) rdn() (rdn, error) {
 func (p *dnParser) attribute() (attribute, error) {
 	name, rest, ok := strings.Cut(p.rest, "=")
 	if !ok {
-		return attribute{}, fmt.Errorf("%q has no \"=\"", clean(p.rest))
+		return attribute{}, fmt.Errorf("%s has no \"=\"", quote(p.rest))
 	}
 	oid, err := oidOf(strings.TrimSpace(name))
 	if err != nil {
@@ -268,7 +268,7 @@ func oidOf(name string) (string, error) {
 	for _, part := range parts {
 		n, err := strconv.ParseUint(part, 10, 31)
 		if err != nil || strconv.FormatUint(n, 10) != part || len(parts) < 2 {
-			return "", fmt.Errorf("attribute type %q is unknown; write it as a dotted number", clean(name))
+			return "", fmt.Errorf("attribute type %s is unknown; write it as a dotted number", quote(name))
 		}
 	}
 	return dotted, nil
@@ -282,11 +282,11 @@ func (p *dnParser) hexValue(oid string) (attribute, error) {
 	}
 	der, err := hex.DecodeString(strings.TrimSpace(p.rest[1:end]))
 	if err != nil {
-		return attribute{}, fmt.Errorf("%q is not hexadecimal", clean(p.rest[:end]))
+		return attribute{}, fmt.Errorf("%s is not hexadecimal", quote(p.rest[:end]))
 	}
 	var v asn1.RawValue
 	if rest, err := asn1.Unmarshal(der, &v); err != nil || len(rest) > 0 {
-		return attribute{}, fmt.Errorf("%q is not one DER value", clean(p.rest[:end]))
+		return attribute{}, fmt.Errorf("%s is not one DER value", quote(p.rest[:end]))
 	}
 	p.rest = p.rest[end:]
 	if text, ok := decodeString(v); ok {

@@ -42,7 +42,7 @@ func ParseKeyType(s string) (KeyType, error) {
 	case "p256":
 		return P256, nil
 	}
-	return 0, fmt.Errorf("key type %q is unknown: use rsa2048 or p256", clean(s))
+	return 0, fmt.Errorf("key type %s is unknown: use rsa2048 or p256", quote(s))
 }
 
 func (t KeyType) generate(rand io.Reader) (crypto.Signer, error) {
@@ -117,7 +117,7 @@ func parsePrivateKey(block *pem.Block) (crypto.Signer, error) {
 	case "ENCRYPTED PRIVATE KEY":
 		return nil, errors.New("the private key is encrypted; the server needs it without a passphrase")
 	default:
-		return nil, fmt.Errorf("PEM block %q is not a private key", clean(block.Type))
+		return nil, fmt.Errorf("PEM block %s is not a private key", quote(block.Type))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("PEM block %q cannot be read", block.Type)

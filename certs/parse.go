@@ -73,7 +73,7 @@ func checkBlock(got string, want ...string) error {
 	case got == "CERTIFICATE":
 		return errors.New("this is a certificate, not a signing request: pin it instead")
 	}
-	return fmt.Errorf("want a PEM block %q, got %q", want[0], clean(got))
+	return fmt.Errorf("want a PEM block %q, got %s", want[0], quote(got))
 }
 
 // describe names a certificate to a person: its subject, or its serial number where the subject is empty.
@@ -105,3 +105,5 @@ func clean(s string) string {
 	}
 	return b.String()
 }
+
+func quote(s string) string { return `"` + clean(s) + `"` }

@@ -84,6 +84,9 @@ func NewRegistry(ca *x509.Certificate, clients []Client, now func() time.Time) (
 // has (a certificate must name one client), and one whose generation is behind what the table has seen of that name:
 // with an old number, connections that were to end would live on. Nothing has changed when it returns an error.
 func (r *Registry) Put(c Client) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old := r.table.Load()

@@ -143,7 +143,7 @@ func ParseHosts(hosts []string) (names []string, addresses []net.IP, err error) 
 	for _, host := range hosts {
 		name, address, err := parseHost(host)
 		if err != nil {
-			return nil, nil, fmt.Errorf("%w %q: %w", ErrBadHost, clean(host), err)
+			return nil, nil, fmt.Errorf("%w %s: %w", ErrBadHost, quote(host), err)
 		}
 		if key := name + address.String(); seen[key] {
 			continue

@@ -67,7 +67,7 @@ var errNoServerCertificate = errors.New("the server showed no certificate")
 func FetchServerCertificate(ctx context.Context, addr string) (*x509.Certificate, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, fmt.Errorf("server address %q: want host:port", clean(addr))
+		return nil, fmt.Errorf("server address %s: want host:port", quote(addr))
 	}
 	var leaf *x509.Certificate
 	config := &tls.Config{
