@@ -1,0 +1,555 @@
+package bolt_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
+
+	"github.com/keyreeve/keyreeve/internal/durable"
+	"github.com/keyreeve/keyreeve/keystore"
+	"github.com/keyreeve/keyreeve/keystore/bolt"
+)
+
+var ctx = context.Background()
+
+func newStore(t testing.TB) (path string, b *bolt.Backend) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "store.db")
+	if err := bolt.Create(path, bolt.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return path, open(t, path)
+}
+
+func open(t testing.TB, path string) *bolt.Backend {
+	t.Helper()
+	b, err := bolt.Open(path, bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+func update(t testing.TB, b *bolt.Backend, fn func(kv keystore.KV) error) {
+	t.Helper()
+	if err := b.Update(ctx, fn, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func puts(t testing.TB, b *bolt.Backend, pairs ...string) {
+	t.Helper()
+	update(t, b, func(kv keystore.KV) error {
+		for i := 0; i < len(pairs); i += 2 {
+			if err := kv.Put([]byte(pairs[i]), []byte(pairs[i+1])); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// content reads everything of the families given.
+func content(kv keystore.KV, families string) (map[string]string, error) {
+	all := make(map[string]string)
+	for i := range len(families) {
+		err := kv.Range([]byte{families[i]}, nil, func(k, v []byte) bool {
+			all[string(k)] = string(v)
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func stored(t testing.TB, b *bolt.Backend, families string) (all map[string]string) {
+	t.Helper()
+	err := b.View(ctx, func(kv keystore.KV) (err error) {
+		all, err = content(kv, families)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestCreateLeavesOneFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "store.db")
+	if err := bolt.Create(path, bolt.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("folder holds %v, %v; want one file", entries, err)
+	}
+	info, err := entries[0].Info()
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v; want 0600", info.Mode(), err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bolt.Create(path, bolt.Options{}); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("second Create: got %v, want fs.ErrExist", err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("second Create changed the file (%v)", err)
+	}
+}
+
+// failFS fails one kind of call.
+type failFS struct {
+	durable.FS
+	call string
+	temp string
+}
+
+func (f *failFS) OpenFile(name string, flag int, perm os.FileMode) (durable.File, error) {
+	f.temp = name
+	if f.call == "open" {
+		return nil, errors.New("injected")
+	}
+	return f.FS.OpenFile(name, flag, perm)
+}
+
+func (f *failFS) RenameNew(a, b string) error {
+	if f.call == "rename" {
+		return errors.New("injected")
+	}
+	return f.FS.RenameNew(a, b)
+}
+
+func (f *failFS) SyncDir(dir string) error {
+	if f.call == "sync" {
+		return errors.New("injected")
+	}
+	return f.FS.SyncDir(dir)
+}
+
+func TestCreateThatFailsLeavesNoHalfStore(t *testing.T) {
+	for call, left := range map[string]int{"open": 0, "rename": 0, "sync": 1} {
+		dir := t.TempDir()
+		f := &failFS{FS: durable.OS, call: call}
+		if err := bolt.Create(filepath.Join(dir, "store.db"), bolt.Options{FS: f}); err == nil || !strings.Contains(err.Error(), "injected") {
+			t.Errorf("%s: got %v", call, err)
+		}
+		if !durable.IsTemp(filepath.Base(f.temp)) {
+			t.Errorf("%s would not be cleared after a crash", f.temp)
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != left {
+			t.Errorf("%s: folder holds %v, %v; want %d files", call, entries, err, left)
+		}
+	}
+}
+
+func TestOpenNeverCreates(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "store.db")
+	_, err := bolt.Open(path, bolt.Options{})
+	if !errors.Is(err, bolt.ErrNoFile) {
+		t.Fatalf("got %v, want ErrNoFile", err)
+	}
+	for _, want := range []string{path, "keyreeve init", "restore"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error %q does not name %q", err, want)
+		}
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("folder holds %v, %v", entries, err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bolt.Open(path, bolt.Options{}); !errors.Is(err, keystore.ErrCorrupt) {
+		t.Errorf("empty file: got %v, want ErrCorrupt", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() != 0 {
+		t.Errorf("the empty file was made into a store: %v, %v", info.Size(), err)
+	}
+}
+
+func TestOpenTwice(t *testing.T) {
+	path, b := newStore(t)
+	note := filepath.Join(filepath.Dir(path), durable.LockName)
+	if err := os.WriteFile(note, []byte("4711\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := bolt.Open(path, bolt.Options{})
+	if !errors.Is(err, durable.ErrLocked) {
+		t.Fatalf("got %v, want ErrLocked", err)
+	}
+	for _, want := range []string{path, "another keyreeve", "process 4711"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error %q does not name %q", err, want)
+		}
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, path)
+}
+
+func TestClosed(t *testing.T) {
+	_, b := newStore(t)
+	puts(t, b, "oa", "1")
+	for range 2 {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := b.View(ctx, func(keystore.KV) error { return nil }); err == nil {
+		t.Error("View of a closed store succeeded")
+	}
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := b.Update(cancelled, func(keystore.KV) error { return nil }, nil); err == nil {
+		t.Error("Update of a closed store succeeded")
+	}
+}
+
+func TestPutGetDeleteSurviveReopen(t *testing.T) {
+	path, b := newStore(t)
+	puts(t, b, "oa", "1", "ob", "", "na", "x")
+	update(t, b, func(kv keystore.KV) error { return errors.Join(kv.Delete([]byte("na")), kv.Delete([]byte("zz"))) })
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b = open(t, path)
+	if diff := cmp.Diff(map[string]string{"oa": "1", "ob": ""}, stored(t, b, "no")); diff != "" {
+		t.Errorf("content (-want +got):\n%s", diff)
+	}
+	err := b.View(ctx, func(kv keystore.KV) error {
+		for key, want := range map[string][]byte{"oa": []byte("1"), "ob": {}, "na": nil, "qq": nil} {
+			got, err := kv.Get([]byte(key))
+			if err != nil || !bytes.Equal(got, want) || (got == nil) != (want == nil) {
+				t.Errorf("Get(%s) = %q (nil %v), %v; want %q", key, got, got == nil, err, want)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRefusedCalls(t *testing.T) {
+	_, b := newStore(t)
+	err := b.View(ctx, func(kv keystore.KV) error {
+		for _, err := range []error{kv.Put([]byte("oa"), nil), kv.Delete([]byte("oa"))} {
+			if !errors.Is(err, keystore.ErrReadOnly) {
+				t.Errorf("write in a View: got %v", err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	update(t, b, func(kv keystore.KV) error {
+		for _, n := range []int{0, 1, 257} {
+			key := make([]byte, n)
+			if _, err := kv.Get(key); err == nil {
+				t.Errorf("Get with a key of %d bytes succeeded", n)
+			}
+			if kv.Put(key, nil) == nil || kv.Delete(key) == nil {
+				t.Errorf("write with a key of %d bytes succeeded", n)
+			}
+		}
+		if err := kv.Range(nil, nil, func(_, _ []byte) bool { return true }); err == nil {
+			t.Error("Range over everything succeeded")
+		}
+		return kv.Put(make([]byte, 256), []byte("x"))
+	})
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := b.Update(cancelled, nil, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("Update: got %v", err)
+	}
+	if err := b.View(cancelled, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("View: got %v", err)
+	}
+}
+
+// An error of fn or prepared drops all, is returned as it is, and does not stop the backend; a panic likewise.
+func TestRollback(t *testing.T) {
+	_, b := newStore(t)
+	puts(t, b, "oa", "1")
+	mine := errors.New("mine")
+	put := func(key string) func(keystore.KV) error {
+		return func(kv keystore.KV) error { return kv.Put([]byte(key), []byte("2")) }
+	}
+	fail := func(kv keystore.KV) error { return errors.Join(put("oa")(kv), mine) }
+	if err := b.Update(ctx, fail, put("ob")); !errors.Is(err, mine) {
+		t.Errorf("fn: got %v", err)
+	}
+	if err := b.Update(ctx, put("ob"), fail); !errors.Is(err, mine) {
+		t.Errorf("prepared: got %v", err)
+	}
+	func() {
+		defer func() {
+			if r := recover(); r != mine {
+				t.Errorf("recovered %v", r)
+			}
+		}()
+		_ = b.Update(ctx, func(kv keystore.KV) error { _ = fail(kv); panic(mine) }, nil)
+	}()
+	func() {
+		defer func() {
+			if r := recover(); r == nil {
+				t.Error("a nil dereference of the caller was swallowed")
+			}
+		}()
+		_ = b.View(ctx, func(keystore.KV) error { var p *int; *p = 1; return nil })
+	}()
+	if diff := cmp.Diff(map[string]string{"oa": "1"}, stored(t, b, "o")); diff != "" {
+		t.Errorf("content (-want +got):\n%s", diff)
+	}
+	if err := b.Update(ctx, put("oc"), put("od")); err != nil {
+		t.Errorf("after the failures: %v", err)
+	}
+	if diff := cmp.Diff(map[string]string{"oa": "1", "oc": "2", "od": "2"}, stored(t, b, "o")); diff != "" {
+		t.Errorf("content (-want +got):\n%s", diff)
+	}
+}
+
+// The buffers given to Put may be used again once fn has returned.
+func TestPutCopies(t *testing.T) {
+	_, b := newStore(t)
+	key, value := []byte("oa"), []byte("good")
+	err := b.Update(ctx, func(kv keystore.KV) error { return kv.Put(key, value) }, func(keystore.KV) error {
+		copy(key, "xx")
+		copy(value, "baad")
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"oa": "good"}, stored(t, b, "ox")); diff != "" {
+		t.Errorf("content (-want +got):\n%s", diff)
+	}
+}
+
+// Random operations against a map, with Range from random places inside the Updates too.
+func TestAgainstMap(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	path, b := newStore(t)
+	model := make(map[string]string)
+	key := func() string { return fmt.Sprintf("%c%0*d", "onx"[rnd.IntN(3)], 1+rnd.IntN(60), rnd.IntN(400)) }
+	for round := range 60 {
+		next := make(map[string]string)
+		for k, v := range model {
+			next[k] = v
+		}
+		keep := rnd.IntN(5) > 0
+		err := b.Update(ctx, func(kv keystore.KV) error {
+			for range rnd.IntN(80) {
+				k := key()
+				if rnd.IntN(3) == 0 {
+					delete(next, k)
+					if err := kv.Delete([]byte(k)); err != nil {
+						return err
+					}
+					continue
+				}
+				next[k] = strings.Repeat("v", rnd.IntN(500)) + fmt.Sprint(round)
+				if rnd.IntN(50) == 0 {
+					next[k] = strings.Repeat("large", 5000)
+				}
+				if err := kv.Put([]byte(k), []byte(next[k])); err != nil {
+					return err
+				}
+			}
+			compareRange(t, kv, next, key()[:1+rnd.IntN(2)], key())
+			if got, err := kv.Get([]byte(key())); err != nil {
+				t.Errorf("%q, %v", got, err)
+			}
+			if !keep {
+				return fs.ErrInvalid
+			}
+			return nil
+		}, nil)
+		if (err == nil) != keep {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if keep {
+			model = next
+		}
+		if round%10 == 9 {
+			if err := b.Close(); err != nil {
+				t.Fatal(err)
+			}
+			b = open(t, path)
+		}
+		if diff := cmp.Diff(model, stored(t, b, "nox")); diff != "" {
+			t.Fatalf("round %d (-want +got):\n%s", round, diff)
+		}
+		if err := b.Verify(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkWithBbolt(t, path)
+}
+
+func compareRange(t *testing.T, kv keystore.KV, model map[string]string, prefix, start string) {
+	t.Helper()
+	want, got, last, limit := map[string]string{}, map[string]string{}, "", 1+len(start)
+	for k, v := range model {
+		if strings.HasPrefix(k, prefix) && k >= start {
+			want[k] = v
+		}
+	}
+	err := kv.Range([]byte(prefix), []byte(start), func(k, v []byte) bool {
+		if string(k) <= last {
+			t.Errorf("Range(%q) gave %q after %q", prefix, k, last)
+		}
+		last = string(k)
+		got[last] = string(v)
+		return true
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("Range(%q, %q) (-want +got):\n%s", prefix, start, diff)
+	}
+	calls := 0
+	if err := kv.Range([]byte(prefix), nil, func(_, _ []byte) bool { calls++; return calls < limit }); err != nil || calls > limit {
+		t.Errorf("Range went on after false: %d calls, limit %d, %v", calls, limit, err)
+	}
+}
+
+// checkWithBbolt asks bbolt's own check, as a second opinion on what we wrote and on Verify.
+func checkWithBbolt(t *testing.T, path string) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	err = db.View(func(tx *bbolt.Tx) error {
+		for err := range tx.Check() {
+			t.Error(err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// Views see one state for as long as they run, each Update that had returned before they began, and do not wait for
+// an Update under way. The file grows beyond the mapping meanwhile, which makes bbolt map it anew.
+func TestViewsAndUpdatesTogether(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	small := bolt.Options{MapSize: 1 << 15, GrowBy: 1 << 15}
+	if err := bolt.Create(path, small); err != nil {
+		t.Fatal(err)
+	}
+	b, err := bolt.Open(path, small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = b.Close() }()
+	puts(t, b, "oa", "0", "ob", "0")
+	var committed atomic.Int64
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				least := committed.Load()
+				err := b.View(ctx, func(kv keystore.KV) error {
+					x, err1 := kv.Get([]byte("oa"))
+					y, err2 := kv.Get([]byte("ob"))
+					if err := errors.Join(err1, err2); err != nil {
+						return err
+					}
+					var n int64
+					if _, err := fmt.Sscan(string(x), &n); err != nil || !bytes.Equal(x, y) || n < least {
+						return fmt.Errorf("saw %s and %s after %d was committed (%v)", x, y, least, err)
+					}
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for i := int64(1); i <= 300; i++ {
+		n := fmt.Sprint(i)
+		puts(t, b, "oa", n, "ob", n, "x"+n, strings.Repeat("large", 2000))
+		committed.Store(i)
+	}
+	close(stop)
+	wg.Wait()
+	if err := b.Verify(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestViewDuringUpdate(t *testing.T) {
+	_, b := newStore(t)
+	puts(t, b, "oa", "old")
+	err := b.Update(ctx, func(kv keystore.KV) error {
+		if err := kv.Put([]byte("oa"), []byte("new")); err != nil {
+			return err
+		}
+		if got := stored(t, b, "o")["oa"]; got != "old" {
+			t.Errorf("a View saw %q before the commit", got)
+		}
+		return nil
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := stored(t, b, "o")["oa"]; got != "new" {
+		t.Errorf("got %q after the commit", got)
+	}
+}
+
+func TestUpdateWaitsNoLongerThanItsContext(t *testing.T) {
+	_, b := newStore(t)
+	err := b.Update(ctx, func(keystore.KV) error {
+		short, cancel := context.WithCancel(ctx)
+		done := make(chan error)
+		go func() { done <- b.Update(short, func(keystore.KV) error { return nil }, nil) }()
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("waiting Update: got %v", err)
+		}
+		return nil
+	}, nil)
+	if err != nil {
+		t.Error(err)
+	}
+}
