@@ -34,7 +34,7 @@ var attributeTable = [...]AttributeRule{
 	{"Operation Policy Name", "3.18", kmip14.TagOperationPolicyName, ttlv.TextString, V1_0, false, Both, Server, Nobody, false, all, nil},
 	{"Cryptographic Usage Mask", "3.19", kmip14.TagCryptographicUsageMask, ttlv.Integer, V1_0, true, Both, Server, Nobody, false, cryptographic | template, nil},
 	{"Lease Time", "3.20", kmip14.TagLeaseTime, ttlv.Interval, V1_0, false, Server, Server, Nobody, false, cryptographic, nil},
-	{"Usage Limits", "3.21", kmip14.TagUsageLimits, ttlv.Structure, V1_0, false, Both, Both, Both, false, keys | template, usageLimitsFields},
+	{"Usage Limits", "3.21", kmip14.TagUsageLimits, ttlv.Structure, V1_0, false, Both, Both, Client, false, keys | template, usageLimitsFields},
 	{"State", "3.22", kmip14.TagState, ttlv.Enumeration, V1_0, true, Server, Server, Nobody, false, cryptographic, nil},
 	{"Initial Date", "3.23", kmip14.TagInitialDate, ttlv.DateTime, V1_0, true, Server, Nobody, Nobody, false, all, nil},
 	{"Activation Date", "3.24", kmip14.TagActivationDate, ttlv.DateTime, V1_0, false, Both, Both, Nobody, false, cryptographic | template, nil},

@@ -3,7 +3,9 @@ package ttlv
 import "encoding/binary"
 
 // A Writer appends items to a buffer. Its zero value is ready; it allocates
-// only when the buffer has to grow. It is not safe for concurrent use.
+// only when the buffer has to grow, and then clears the memory it leaves: what
+// was written may be a key, and whoever clears Bytes after use could not reach
+// the old copy. It is not safe for concurrent use.
 type Writer struct{ buf []byte }
 
 // NewWriter returns a Writer that appends to buf.
@@ -32,7 +34,23 @@ func (w *Writer) End(mark int) {
 	binary.BigEndian.PutUint32(w.buf[mark-4:mark], uint32(len(w.buf)-mark))
 }
 
+// room makes sure that n more bytes fit, so that append never moves buf.
+func (w *Writer) room(n int) {
+	if cap(w.buf)-len(w.buf) < n {
+		w.grow(n)
+	}
+}
+
+func (w *Writer) grow(n int) {
+	bigger := make([]byte, len(w.buf), max(2*cap(w.buf), len(w.buf)+n, 256))
+	copy(bigger, w.buf)
+	clear(w.buf[:cap(w.buf)])
+	w.buf = bigger
+}
+
+// header writes an item's header, and makes room for its value too.
 func (w *Writer) header(tag Tag, t Type, n uint32) {
+	w.room(HeaderSize + int(padded(uint64(n))))
 	w.buf = append(w.buf, byte(tag>>16), byte(tag>>8), byte(tag), byte(t),
 		byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
 }
@@ -113,10 +131,13 @@ func (w *Writer) DateTime(tag Tag, v int64) { w.long(tag, DateTime, uint64(v)) }
 func (w *Writer) Interval(tag Tag, v uint32) { w.word(tag, Interval, v) }
 
 // Item writes an item as it is.
-func (w *Writer) Item(it Item) { w.buf = append(w.buf, it.raw...) }
+func (w *Writer) Item(it Item) { w.Raw(it.raw) }
 
 // Raw writes items that are encoded already, such as another structure's Value.
-func (w *Writer) Raw(items []byte) { w.buf = append(w.buf, items...) }
+func (w *Writer) Raw(items []byte) {
+	w.room(len(items))
+	w.buf = append(w.buf, items...)
+}
 
 // ItemAs writes an item under another tag: an attribute's value becomes the
 // Attribute Value of an Attribute, and back.
@@ -125,6 +146,6 @@ func (w *Writer) ItemAs(tag Tag, it Item) {
 		return
 	}
 	at := len(w.buf)
-	w.buf = append(w.buf, it.raw...)
+	w.Raw(it.raw)
 	w.buf[at], w.buf[at+1], w.buf[at+2] = byte(tag>>16), byte(tag>>8), byte(tag)
 }
