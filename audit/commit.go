@@ -188,6 +188,7 @@ func (w *writer) seal(b *batch, end Position, marker uint64, now time.Time) Posi
 	binary.BigEndian.PutUint64(h[16:], end.Seq+1)
 	binary.BigEndian.PutUint64(h[24:], marker)
 	binary.BigEndian.PutUint64(h[32:], uint64(now.UnixNano()))
+	binary.BigEndian.PutUint32(h[groupHeader-4:], headerSum(h))
 	after := Position{Seq: end.Seq + uint64(b.n), Hash: sha256.Sum256(b.buf)}
 	b.buf = append(b.buf, after.Hash[:]...)
 	return after

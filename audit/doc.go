@@ -9,7 +9,7 @@
 // A folder of segments, 00000001.log and up, each a header and then groups. All integers are big-endian.
 //
 //	segment header  magic[8] version:4 zero:4 storeID[16] number:8 baseSeq:8 marker:8 created:8 mark[8] prevHash[32] sha256[32]
-//	group           mark[8] length:4 count:4 firstSeq:8 marker:8 time:8 | entries | hash[32]
+//	group           mark[8] length:4 count:4 firstSeq:8 marker:8 time:8 crc32c:4 | entries | hash[32]
 //	entry           length:2 version:1 class:1 outcome:1 flags:1 time:8 [object[16]] [message item] strings
 //
 // hash is SHA-256(hash of the group before ‖ group header ‖ entries): chain and checksum in one. mark is random for each

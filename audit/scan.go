@@ -6,13 +6,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 
 	"github.com/keyreeve/keyreeve/internal/durable"
 )
 
 const (
-	groupHeader = 8 + 4 + 4 + 8 + 8 + 8
+	groupHeader = 8 + 4 + 4 + 8 + 8 + 8 + 4
 	groupHash   = 32
 	maxBody     = 64 << 20  // bytes of entries in a group; a bound for what a damaged length can claim
 	windowSize  = 256 << 10 // bytes read at a time
@@ -98,7 +99,7 @@ func (s *scanner) fill(off int64, n int) error {
 // is whole but breaks the rules is ErrCorrupt.
 func (s *scanner) next() (g group, ok bool, err error) {
 	head, err := s.peek(s.off, groupHeader)
-	if err != nil || len(head) < groupHeader || !bytes.Equal(head[:8], s.head.mark[:]) {
+	if err != nil || !s.isHeader(head) {
 		return g, false, err
 	}
 	n := int64(binary.BigEndian.Uint32(head[8:]))
@@ -120,6 +121,17 @@ func (s *scanner) next() (g group, ok bool, err error) {
 	s.off, s.end, s.marker = s.off+size, g.end, g.marker
 	return g, true, nil
 }
+
+// isHeader reports whether b is a whole header that was written into this segment.
+func (s *scanner) isHeader(b []byte) bool {
+	return len(b) == groupHeader && bytes.Equal(b[:8], s.head.mark[:]) &&
+		headerSum(b) == binary.BigEndian.Uint32(b[groupHeader-4:])
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// headerSum tells a header from the remains of one: the chain hash cannot when the group is not whole.
+func headerSum(b []byte) uint32 { return crc32.Checksum(b[:groupHeader-4], castagnoli) }
 
 func parseGroup(b []byte, off int64) group {
 	g := group{
@@ -168,7 +180,7 @@ func (s *scanner) tail() (dirty int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if len(head) == groupHeader && bytes.Equal(head[:8], s.head.mark[:]) {
+	if s.isHeader(head) {
 		if first := binary.BigEndian.Uint64(head[16:]); first > s.end.Seq+1 {
 			return 0, fmt.Errorf("%w: sequences %d to %d are missing", ErrCorrupt, s.end.Seq+1, first-1)
 		}
