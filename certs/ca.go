@@ -115,9 +115,6 @@ func (ca *CA) issue(template x509.Certificate, pub crypto.PublicKey, validity ti
 	if validity < 0 {
 		return nil, fmt.Errorf("validity %s is negative", validity)
 	}
-	if validity == 0 {
-		validity = DefaultValidity
-	}
 	start := ca.now().UTC().Truncate(time.Second)
 	if !start.Before(ca.cert.NotAfter) {
 		return nil, ErrCAExpired
@@ -128,7 +125,11 @@ func (ca *CA) issue(template x509.Certificate, pub crypto.PublicKey, validity ti
 	}
 	template.SerialNumber = serial
 	template.NotBefore = later(start.Add(-backdate), ca.cert.NotBefore)
-	template.NotAfter = earlier(start.Add(validity), ca.cert.NotAfter)
+	end := start.Add(validity)
+	if validity == 0 {
+		end = template.NotBefore.Add(DefaultValidity) // some TLS stacks measure the whole span
+	}
+	template.NotAfter = earlier(end, ca.cert.NotAfter)
 	template.BasicConstraintsValid, template.IsCA = true, false
 	return create(ca.rand, &template, ca.cert, pub, ca.key)
 }
