@@ -1,0 +1,145 @@
+// Package config reads the server's settings: a YAML file, the environment over
+// it, the command line over both.
+//
+// Why not a decoder into a struct: each setting is one row of a table, and the
+// three sources set it through that row alike. So a value is checked in one
+// place, every complaint names the line, variable or flag that it is about, and
+// nothing that is misspelt is passed over. A key that no row has is an error.
+//
+// A secret is never a setting, only the path of its file is: configuration
+// files, environments and command lines are read by many.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Off turns off a listener.
+const Off = "off"
+
+// EnvPrefix begins the name of each variable; the rest is the setting's name in
+// upper case, with "_" for ".".
+const EnvPrefix = "KEYREEVE_"
+
+// Config is what the server needs to know. [Default] gives the values that hold
+// when nobody says otherwise.
+type Config struct {
+	Data           string // data folder
+	Listen         string // address of the KMIP listener
+	MetricsListen  string // address of metrics and health, or Off
+	AdminSocket    string // empty: admin.sock in the data folder
+	LogFormat      string // text or json
+	LogLevel       slog.Level
+	RootKeyFile    string // empty: beside the data folder, with .rootkey after its name
+	PassphraseFile string // empty: the root key file needs none
+	LegacySuites   bool
+
+	GracePeriod       time.Duration // how long a destroyed key can be brought back; 0: not at all
+	IndexedAttributes []string      // x- attributes that Locate finds without walking over all objects
+	LeaseTime         time.Duration // answered to clients that ask for a key's lease
+	MinFree           uint64        // bytes of free space below which only Revoke and Destroy are taken
+	DrainTimeout      time.Duration // how long requests may finish at the end
+
+	Limits Limits
+}
+
+// Limits bound what one peer, and all of them, can make the server do.
+type Limits struct {
+	Handshake, FirstByte, Request, Idle, Write time.Duration
+
+	MessageSize, Depth, Items, BatchItems, Connections, PerAddress, Pending int
+}
+
+// Default returns the settings that hold when nobody says otherwise.
+func Default() Config {
+	return Config{
+		Listen:        ":5696",
+		MetricsListen: "127.0.0.1:9696",
+		LogFormat:     "text",
+		GracePeriod:   30 * 24 * time.Hour,
+		LeaseTime:     time.Hour,
+		MinFree:       64 << 20,
+		DrainTimeout:  20 * time.Second,
+		Limits: Limits{
+			Handshake: 10 * time.Second, FirstByte: 10 * time.Second, Request: 30 * time.Second,
+			Idle: 10 * time.Minute, Write: 30 * time.Second,
+			MessageSize: 1 << 20, Depth: 32, Items: 65536, BatchItems: 64,
+			Connections: 4096, PerAddress: 256, Pending: 512,
+		},
+	}
+}
+
+// ErrInvalid is wrapped by every refusal of a setting.
+var ErrInvalid = errors.New("configuration")
+
+// Names returns the names of all settings, as the file spells them.
+func Names() []string {
+	names := make([]string, len(settings))
+	for i, s := range settings {
+		names[i] = s.name
+	}
+	return names
+}
+
+// Env returns the name of a setting's environment variable.
+func Env(name string) string {
+	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(name, ".", "_"))
+}
+
+// Load puts the file at path (none when empty) over the defaults and the
+// environment over that. Unknown are the variables that begin with EnvPrefix
+// and name no setting: container systems make such by themselves, so they are
+// told and not refused.
+func Load(path string, environ []string) (c Config, unknown []string, err error) {
+	c = Default()
+	if path != "" {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return c, nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		if err := c.file(data); err != nil {
+			return c, nil, fmt.Errorf("%w: %s: %w", ErrInvalid, path, err)
+		}
+	}
+	unknown, err = c.environment(environ)
+	return c, unknown, err
+}
+
+// Set changes one setting by its name in the file.
+func (c *Config) Set(name, value string) error {
+	s := find(name)
+	if s == nil {
+		return fmt.Errorf("%w: unknown setting %q", ErrInvalid, name)
+	}
+	if err := s.set(c, value); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrInvalid, name, err)
+	}
+	return nil
+}
+
+// notSettings are variables of the command line that the server's settings do not have.
+var notSettings = []string{EnvPrefix + "CONFIG"}
+
+func (c *Config) environment(environ []string) (unknown []string, err error) {
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(name, EnvPrefix) || slices.Contains(notSettings, name) {
+			continue
+		}
+		i := slices.IndexFunc(settings, func(s setting) bool { return Env(s.name) == name })
+		if i < 0 {
+			unknown = append(unknown, name)
+			continue
+		}
+		if err := settings[i].set(c, value); err != nil {
+			return nil, fmt.Errorf("%w: environment variable %s: %w", ErrInvalid, name, err)
+		}
+	}
+	return unknown, nil
+}

@@ -1,0 +1,201 @@
+package config_test
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/keyreeve/keyreeve/internal/config"
+)
+
+func file(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "keyreeve.yaml")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// The file that is shipped says every default, and has every setting.
+func TestShippedFile(t *testing.T) {
+	got, _, err := config.Load("../../deploy/keyreeve.yaml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Default()
+	want.Data, want.IndexedAttributes = "/var/lib/keyreeve", []string{}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the shipped file is not the defaults (-want +got):\n%s", diff)
+	}
+	data, err := os.ReadFile("../../deploy/keyreeve.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range config.Names() {
+		leaf := name[strings.LastIndex(name, ".")+1:]
+		i := strings.Index("\n"+string(data), "\n"+strings.Repeat("  ", strings.Count(name, "."))+leaf+":")
+		if i < 0 {
+			t.Errorf("setting %s is not in the shipped file", name)
+			continue
+		}
+		before := strings.TrimRight(string(data[:i]), "\n")
+		if last := before[strings.LastIndex(before, "\n")+1:]; !strings.HasPrefix(strings.TrimSpace(last), "#") {
+			t.Errorf("setting %s has no comment above it", name)
+		}
+	}
+}
+
+func TestEverySettingCanBeSetThreeWays(t *testing.T) {
+	values := map[string]string{
+		"data": "/d", "listen": "127.0.0.1:1", "metrics_listen": "off", "admin_socket": "/s", "log_format": "json",
+		"log_level": "debug", "root_key_file": "/r", "passphrase_file": "/p", "legacy_suites": "true",
+		"grace_period": "1h", "indexed_attributes": "[x-a, x-b]", "lease_time": "2h", "min_free": "1GiB", "drain_timeout": "3s",
+		"limits.handshake": "4s", "limits.first_byte": "5s", "limits.request": "6s", "limits.idle": "7s", "limits.write": "8s",
+		"limits.message_size": "2048", "limits.depth": "9", "limits.items": "100", "limits.batch_items": "11",
+		"limits.connections": "12", "limits.per_address": "13", "limits.pending": "14",
+	}
+	want := config.Config{
+		Data: "/d", Listen: "127.0.0.1:1", MetricsListen: "off", AdminSocket: "/s", LogFormat: "json",
+		LogLevel: slog.LevelDebug, RootKeyFile: "/r", PassphraseFile: "/p", LegacySuites: true,
+		GracePeriod: time.Hour, IndexedAttributes: []string{"x-a", "x-b"}, LeaseTime: 2 * time.Hour, MinFree: 1 << 30, DrainTimeout: 3 * time.Second,
+		Limits: config.Limits{Handshake: 4 * time.Second, FirstByte: 5 * time.Second, Request: 6 * time.Second, Idle: 7 * time.Second,
+			Write: 8 * time.Second, MessageSize: 2048, Depth: 9, Items: 100, BatchItems: 11, Connections: 12, PerAddress: 13, Pending: 14},
+	}
+	var yaml, limits strings.Builder
+	var environ []string
+	var set config.Config
+	for _, name := range config.Names() {
+		value, ok := values[name]
+		if !ok {
+			t.Fatalf("setting %s has no value in this test", name)
+		}
+		plain := strings.Trim(value, "[]")
+		environ = append(environ, config.Env(name)+"="+plain)
+		if err := set.Set(name, plain); err != nil {
+			t.Error(err)
+		}
+		if leaf, ok := strings.CutPrefix(name, "limits."); ok {
+			limits.WriteString("  " + leaf + ": " + value + "\n")
+		} else {
+			yaml.WriteString(name + ": " + value + "\n")
+		}
+	}
+	if diff := cmp.Diff(want, set); diff != "" {
+		t.Errorf("Set (-want +got):\n%s", diff)
+	}
+	got, _, err := config.Load(file(t, yaml.String()+"limits:\n"+limits.String()), nil)
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("file: %v (-want +got):\n%s", err, diff)
+	}
+	got, unknown, err := config.Load("", environ)
+	if diff := cmp.Diff(want, got); diff != "" || err != nil || unknown != nil {
+		t.Errorf("environment: %v, unknown %v (-want +got):\n%s", err, unknown, diff)
+	}
+}
+
+func TestEnvironmentIsOverTheFile(t *testing.T) {
+	got, unknown, err := config.Load(file(t, "listen: :1\nlease_time: 5s\n"),
+		[]string{"KEYREEVE_LISTEN=:2", "HOME=/x", "KEYREEVE_PORT=tcp://10.0.0.1:5696", "KEYREEVE_CONFIG=/etc/x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Listen != ":2" || got.LeaseTime != 5*time.Second {
+		t.Errorf("listen %s, lease time %s", got.Listen, got.LeaseTime)
+	}
+	if diff := cmp.Diff([]string{"KEYREEVE_PORT"}, unknown); diff != "" {
+		t.Errorf("unknown variables (-want +got):\n%s", diff)
+	}
+}
+
+func TestEmptyFileIsTheDefaults(t *testing.T) {
+	for _, content := range []string{"", "\n", "# nothing\n", "---\n# nothing\n"} {
+		got, _, err := config.Load(file(t, content), nil)
+		if diff := cmp.Diff(config.Default(), got); diff != "" || err != nil {
+			t.Errorf("%q: %v\n%s", content, err, diff)
+		}
+	}
+}
+
+// Each complaint names the line and what is wrong with it.
+func TestRefusedFiles(t *testing.T) {
+	for content, want := range map[string]string{
+		"data: /d\nlisen: :5696\n":              `line 2: unknown key "lisen"`,
+		"limits:\n  idel: 1m\n":                 `line 2: unknown key "limits.idel"`,
+		"listen: :1\n\nlisten: :2\n":            `line 3: "listen" is set a second time`,
+		"limits:\n  idle: 1m\nlimits: {}\n":     `line 3: "limits" is set a second time`,
+		"limits: 5\n":                           `line 1: "limits" holds settings of its own`,
+		"listen: 5696\n":                        `line 1: listen: "5696" is not an address`,
+		"listen: {port: 5}\n":                   `line 1: unknown key "listen.port"`,
+		"listen:\n":                             "line 1: listen: no value",
+		"log_level: loud\n":                     `line 1: log_level: "loud" is not one of`,
+		"log_format: xml\n":                     `line 1: log_format: "xml" is not one of`,
+		"legacy_suites: yes\n":                  `line 1: legacy_suites: "yes" is neither true nor false`,
+		"lease_time: 30\n":                      `line 1: lease_time: "30" is not a duration`,
+		"grace_period: -1h\n":                   "line 1: grace_period: -1h is too short",
+		"limits:\n  idle: 0s\n":                 "line 2: limits.idle: 0s is too short",
+		"limits:\n  depth: 100000\n":            "line 2: limits.depth: 100000 is not between 8 and 64",
+		"limits:\n  depth: deep\n":              `line 2: limits.depth: "deep" is not a whole number`,
+		"min_free: lots\n":                      `line 1: min_free: "lots"`,
+		"min_free: 5000000000GiB\n":             "line 1: min_free:",
+		"indexed_attributes: [Name]\n":          `line 1: indexed_attributes: "Name" is not a custom attribute`,
+		"indexed_attributes: [[x-a]]\n":         "a list inside a list",
+		"- listen\n":                            "line 1: want settings as name: value",
+		"listen: [\n":                           "line 1:",
+		"data: &a /d\n":                         "want a plain value",
+		"data: *a\n":                            "line 1:",
+		"data: !!binary aGk=\n":                 "want a plain value",
+		"listen: :1\n---\nlisten: :2\n":         "line 3: a second document",
+		"just words\n":                          "line 1: want settings as name: value",
+		"limits: {idle: {idle: {idle: 1}}}\n":   `unknown key "limits.idle.idle"`,
+		"root_key: inline-secret-of-somebody\n": `line 1: unknown key "root_key"`,
+	} {
+		_, _, err := config.Load(file(t, content), nil)
+		if !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", content, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "inline-secret") {
+			t.Errorf("a value under an unknown key is printed: %v", err)
+		}
+	}
+}
+
+func TestRefusedEnvironment(t *testing.T) {
+	_, _, err := config.Load("", []string{"KEYREEVE_LIMITS_IDLE=soon"})
+	if !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), `KEYREEVE_LIMITS_IDLE: "soon" is not a duration`) {
+		t.Error(err)
+	}
+}
+
+func TestMissingFile(t *testing.T) {
+	_, _, err := config.Load(filepath.Join(t.TempDir(), "none.yaml"), nil)
+	if !errors.Is(err, config.ErrInvalid) || !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+	var c config.Config
+	if err := c.Set("nothing", "1"); !errors.Is(err, config.ErrInvalid) {
+		t.Error(err)
+	}
+}
+
+// Whatever the file holds, it is taken or refused with a sentence.
+func FuzzFile(f *testing.F) {
+	f.Add("listen: :5696\nlimits:\n  idle: 1m\n")
+	f.Add("indexed_attributes: [x-a]\n")
+	f.Add("a: &a [*a]\n")
+	f.Fuzz(func(t *testing.T, content string) {
+		path := filepath.Join(t.TempDir(), "f")
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := config.Load(path, nil); err != nil && !errors.Is(err, config.ErrInvalid) {
+			t.Errorf("%v", err)
+		}
+	})
+}

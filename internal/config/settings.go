@@ -1,0 +1,176 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A setting is one row: a name, and how a value in text changes a Config.
+type setting struct {
+	name string
+	set  func(c *Config, value string) error
+}
+
+var settings = []setting{
+	text("data", func(c *Config) *string { return &c.Data }),
+	address("listen", func(c *Config) *string { return &c.Listen }),
+	addressOrOff("metrics_listen", func(c *Config) *string { return &c.MetricsListen }),
+	text("admin_socket", func(c *Config) *string { return &c.AdminSocket }),
+	oneOf("log_format", func(c *Config) *string { return &c.LogFormat }, "text", "json"),
+	{"log_level", setLogLevel},
+	text("root_key_file", func(c *Config) *string { return &c.RootKeyFile }),
+	text("passphrase_file", func(c *Config) *string { return &c.PassphraseFile }),
+	{"legacy_suites", setLegacySuites},
+	duration("grace_period", 0, func(c *Config) *time.Duration { return &c.GracePeriod }),
+	{"indexed_attributes", setIndexedAttributes},
+	duration("lease_time", time.Second, func(c *Config) *time.Duration { return &c.LeaseTime }),
+	{"min_free", setMinFree},
+	duration("drain_timeout", time.Second, func(c *Config) *time.Duration { return &c.DrainTimeout }),
+	duration("limits.handshake", time.Second, func(c *Config) *time.Duration { return &c.Limits.Handshake }),
+	duration("limits.first_byte", time.Second, func(c *Config) *time.Duration { return &c.Limits.FirstByte }),
+	duration("limits.request", time.Second, func(c *Config) *time.Duration { return &c.Limits.Request }),
+	duration("limits.idle", time.Second, func(c *Config) *time.Duration { return &c.Limits.Idle }),
+	duration("limits.write", time.Second, func(c *Config) *time.Duration { return &c.Limits.Write }),
+	number("limits.message_size", 1024, 64<<20, func(c *Config) *int { return &c.Limits.MessageSize }),
+	number("limits.depth", 8, 64, func(c *Config) *int { return &c.Limits.Depth }),
+	number("limits.items", 64, 1<<20, func(c *Config) *int { return &c.Limits.Items }),
+	number("limits.batch_items", 1, 1024, func(c *Config) *int { return &c.Limits.BatchItems }),
+	number("limits.connections", 1, 1<<20, func(c *Config) *int { return &c.Limits.Connections }),
+	number("limits.per_address", 1, 1<<20, func(c *Config) *int { return &c.Limits.PerAddress }),
+	number("limits.pending", 1, 1<<20, func(c *Config) *int { return &c.Limits.Pending }),
+}
+
+func find(name string) *setting {
+	if i := slices.IndexFunc(settings, func(s setting) bool { return s.name == name }); i >= 0 {
+		return &settings[i]
+	}
+	return nil
+}
+
+func text(name string, field func(*Config) *string) setting {
+	return setting{name, func(c *Config, value string) error {
+		*field(c) = value
+		return nil
+	}}
+}
+
+func oneOf(name string, field func(*Config) *string, choices ...string) setting {
+	return setting{name, func(c *Config, value string) error {
+		if !slices.Contains(choices, value) {
+			return fmt.Errorf("%q is not one of: %s", value, strings.Join(choices, ", "))
+		}
+		*field(c) = value
+		return nil
+	}}
+}
+
+func address(name string, field func(*Config) *string) setting {
+	return setting{name, func(c *Config, value string) error {
+		if _, _, err := net.SplitHostPort(value); err != nil {
+			return fmt.Errorf("%q is not an address: want host:port, [IPv6]:port or :port", value)
+		}
+		*field(c) = value
+		return nil
+	}}
+}
+
+func addressOrOff(name string, field func(*Config) *string) setting {
+	inner := address(name, field)
+	return setting{name, func(c *Config, value string) error {
+		if value == Off {
+			*field(c) = Off
+			return nil
+		}
+		return inner.set(c, value)
+	}}
+}
+
+// duration takes what is at least lowest: a zero among the limits would mean the
+// default to the package that holds the limit, not "none".
+func duration(name string, lowest time.Duration, field func(*Config) *time.Duration) setting {
+	return setting{name, func(c *Config, value string) error {
+		d, err := time.ParseDuration(value)
+		if err != nil {
+			return fmt.Errorf("%q is not a duration: want for example 30s, 10m or 720h", value)
+		}
+		if d < lowest {
+			return fmt.Errorf("%s is too short: at least %s", value, lowest)
+		}
+		*field(c) = d
+		return nil
+	}}
+}
+
+func number(name string, lowest, highest int, field func(*Config) *int) setting {
+	return setting{name, func(c *Config, value string) error {
+		n, err := strconv.Atoi(value)
+		if err != nil {
+			return fmt.Errorf("%q is not a whole number", value)
+		}
+		if n < lowest || n > highest {
+			return fmt.Errorf("%d is not between %d and %d", n, lowest, highest)
+		}
+		*field(c) = n
+		return nil
+	}}
+}
+
+func setLogLevel(c *Config, value string) error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(value)); err != nil {
+		return fmt.Errorf("%q is not one of: debug, info, warn, error", value)
+	}
+	c.LogLevel = level
+	return nil
+}
+
+func setLegacySuites(c *Config, value string) error {
+	switch value {
+	case "true", "false":
+		c.LegacySuites = value == "true"
+		return nil
+	}
+	return fmt.Errorf("%q is neither true nor false", value)
+}
+
+// setIndexedAttributes takes names with commas between them.
+func setIndexedAttributes(c *Config, value string) error {
+	names := strings.FieldsFunc(value, func(r rune) bool { return r == ',' })
+	for i, name := range names {
+		names[i] = strings.TrimSpace(name)
+		if !strings.HasPrefix(names[i], "x-") || len(names[i]) == len("x-") {
+			return fmt.Errorf("%q is not a custom attribute: its name begins with x-", names[i])
+		}
+	}
+	c.IndexedAttributes = names
+	return nil
+}
+
+var units = []struct {
+	suffix string
+	bytes  uint64
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1}}
+
+var errBytes = errors.New("want a number of bytes, for example 64MiB")
+
+func setMinFree(c *Config, value string) error {
+	for _, u := range units {
+		digits, ok := strings.CutSuffix(value, u.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(digits, 10, 32)
+		if err != nil {
+			return fmt.Errorf("%q: %w", value, errBytes)
+		}
+		c.MinFree = n * u.bytes
+		return nil
+	}
+	return errBytes
+}
