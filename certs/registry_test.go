@@ -76,6 +76,10 @@ func TestRefusals(t *testing.T) {
 		must(certs.Pin(named("stolen"), pemOf(revoked.cert), false, start)).Revoke(start, "laptop\nstolen"),
 		must(certs.TrustForeignCA(named("foreign"), pemOf(vmca.cert), "CN=vcenter,O=Example", start)),
 	)
+	goneCA := foreign("VMCA", nil, asCA)
+	if err := r.Put(must(certs.TrustForeignCA(named("gone"), pemOf(goneCA.cert), "CN=gone", start)).Revoke(start, "left")); err != nil {
+		t.Fatal(err)
+	}
 	c.advance(2 * time.Hour)
 
 	good := foreign("vcenter", &vmca, dn(nil))
@@ -118,6 +122,7 @@ func TestRefusals(t *testing.T) {
 		{"pinned, future", future.certs(), certs.CodeNotYetValid, []string{"valid only from 2026-03-06T05:06:07Z", "compare the two clocks"}},
 		{"renewed", []*x509.Certificate{renewing.Certificate}, certs.CodeReplaced, []string{"client renewing was replaced", "2026-03-04T06:06:07Z"}},
 		{"revoked", revoked.certs(), certs.CodeRevoked, []string{"client stolen, which was revoked on 2026-03-04T05:06:07Z (laptop\\0Astolen)"}},
+		{"foreign, revoked", foreign("gone", &goneCA, nil).certs(), certs.CodeRevoked, []string{"client gone, which was revoked", "(left)"}},
 		{"foreign, other subject", foreign("other", &vmca, dn(nil)).certs(), certs.CodeWrongSubject, []string{"CA of client foreign", "not CN=vcenter,O=Example"}},
 		{"foreign, other CA of the same name", foreign("vcenter", &otherCA, dn(nil)).certs(), certs.CodeBadChain, []string{"subject of client foreign"}},
 		{"foreign, self-signed", foreign("vcenter", nil, dn(nil)).certs(), certs.CodeBadChain, nil},

@@ -84,7 +84,9 @@ func commonName(host string) string {
 // WriteServer replaces the three files in dir, each durably. They cannot be replaced at once, so key and CA file hold
 // the new content and the old while the certificate changes: a crash at any point leaves a folder that [LoadServer]
 // opens, and a server that starts again.
-func WriteServer(dir string, s *Server) error {
+func WriteServer(dir string, s *Server) error { return writeServer(durable.OS, dir, s) }
+
+func writeServer(fsys durable.FS, dir string, s *Server) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("writing the server's certificate: %w", err)
 	}
@@ -112,7 +114,7 @@ func WriteServer(dir string, s *Server) error {
 		{ServerCAFile, ca, 0o644},
 	}
 	for _, step := range steps {
-		if err := durable.WriteFile(durable.OS, filepath.Join(dir, step.file), step.data, step.perm); err != nil {
+		if err := durable.WriteFile(fsys, filepath.Join(dir, step.file), step.data, step.perm); err != nil {
 			return fmt.Errorf("writing the server's certificate: %w", err)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/keyreeve/keyreeve/certs"
+	"github.com/keyreeve/keyreeve/internal/durable"
 )
 
 func TestIssueServer(t *testing.T) {
@@ -100,28 +101,39 @@ func TestWriteServerFiles(t *testing.T) {
 	}
 }
 
-// A crash between any two of WriteServer's steps must leave a folder that opens. The steps are rebuilt here from the
-// files of the old and the new server, which have different CAs.
-func TestServerFolderOpensAfterACrashAnywhere(t *testing.T) {
-	old, next := newRig(t, certs.P256), newRig(t, certs.P256)
-	read := func(r *rig, f string) []byte { return must(os.ReadFile(filepath.Join(r.dir, f))) }
-	both := func(f string) []byte { return slices.Concat(read(next, f), read(old, f)) }
-	steps := []struct {
-		file string
-		data []byte
-	}{
-		{"ca.pem", both("ca.pem")},
-		{"server-key.pem", both("server-key.pem")},
-		{"server.pem", read(next, "server.pem")},
-		{"server-key.pem", read(next, "server-key.pem")},
-		{"ca.pem", read(next, "ca.pem")},
+// crashing is a disk whose power fails at the n-th rename.
+type crashing struct {
+	durable.FS
+	left int
+}
+
+var errPower = errors.New("power failed")
+
+func (c *crashing) Rename(from, to string) error {
+	if c.left == 0 {
+		return errPower
 	}
-	for i, s := range steps {
-		if err := os.WriteFile(filepath.Join(old.dir, s.file), s.data, 0o600); err != nil {
-			t.Fatal(err)
+	c.left--
+	return c.FS.Rename(from, to)
+}
+
+// A crash between any two of WriteServer's steps must leave a folder that opens, even when the CA changes too.
+func TestServerFolderOpensAfterACrashAnywhere(t *testing.T) {
+	for step := 0; ; step++ {
+		r := newRig(t, certs.P256)
+		next := must(newCA(t, r.clock).IssueServer(certs.ServerRequest{Hosts: []string{"next"}, KeyType: certs.P256}))
+		err := certs.WriteServerTo(&crashing{durable.OS, step}, r.dir, next)
+		if _, err := certs.LoadServer(r.dir, start); err != nil {
+			t.Errorf("after a crash at step %d: %v", step, err)
 		}
-		if _, err := certs.LoadServer(old.dir, start); err != nil {
-			t.Errorf("after step %d (%s): %v", i+1, s.file, err)
+		if err == nil {
+			if step != 5 {
+				t.Errorf("%d steps were crashed, want 5", step)
+			}
+			return
+		}
+		if !errors.Is(err, errPower) {
+			t.Fatal(err)
 		}
 	}
 }

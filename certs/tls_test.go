@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -93,6 +94,10 @@ func TestHandshakesThatAreRefused(t *testing.T) {
 				t.Errorf("TLS %s, %s: the client was served", v, name)
 			}
 			wantEnd(t, "TLS "+v+", "+name, o.server, tc.kind, tc.want)
+			// A client that shows nothing is told what is missing, where its TLS version has a word for it.
+			if asked := strings.Contains(fmt.Sprint(o.client), "certificate required"); asked != (name == "none" && version == tls.VersionTLS13) {
+				t.Errorf("TLS %s, %s: the client heard %v", v, name, o.client)
+			}
 		}
 	}
 }
