@@ -1,0 +1,83 @@
+# Keyreeve. `make` alone lists what there is. build, run and test need only Go
+# and make; what else a target needs stands beside it.
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+DATA     ?= keyreeve-data
+FUZZTIME ?= 20s
+BENCH    ?= .
+CASES    ?= $(KMIP_CASES)
+GO       ?= go
+NOCGO    = CGO_ENABLED=0 $(GO)
+
+SHELL         = /bin/bash
+.SHELLFLAGS   = -eu -o pipefail -c
+.DEFAULT_GOAL = help
+.PHONY: help build run test race fuzz lint vuln interop power conformance bench long clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/keyreeve
+	$(NOCGO) build -trimpath -o bin/ ./cmd/keyreeve
+
+run: build ## build, make a store in ./keyreeve-data on first use, serve KMIP on 5696
+	@test -e $(DATA)/store.db || bin/keyreeve init --data $(DATA)
+	@exec bin/keyreeve server --data $(DATA)
+
+test: ## every test that needs only Go
+	$(NOCGO) vet ./...
+	$(NOCGO) test ./...
+
+race: ## the same tests with the race detector (needs gcc)
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+fuzz: ## each fuzz test for FUZZTIME
+	@found=0; \
+	for file in $$(grep -rl --include='*_test.go' '^func Fuzz' .); do \
+	  for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$file); do \
+	    found=1; echo "== $$name in $$(dirname $$file)"; \
+	    $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); \
+	  done; \
+	done; test $$found = 1
+
+lint: ## gofmt, go vet with every build tag, staticcheck, go.mod tidy, govulncheck
+	@unformatted=$$(gofmt -l $$(find . -name '*.go' -not -path './.*')); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
+	$(GO) vet -tags interop,power,long ./...
+	$(GO) run $(STATICCHECK) -tags interop,power,long ./...
+	$(GO) mod tidy -diff
+	@$(MAKE) --no-print-directory vuln
+
+# The database of vulnerabilities is on the network. Where that cannot be
+# reached the check did not happen, and this says so; any finding fails.
+vuln: ## govulncheck alone (needs vuln.go.dev)
+	@code=0; out=$$($(GO) run $(GOVULNCHECK) ./... 2>&1) || code=$$?; echo "$$out"; \
+	if [ $$code -ne 0 ] && echo "$$out" | grep -q 'fetching vulnerabilities'; then \
+	  echo "lint: govulncheck did NOT run: its database cannot be reached from here"; exit 0; \
+	fi; exit $$code
+
+# -run fits every test; an empty run is an error: it would prove nothing.
+interop: build ## clients that are not ours (needs /usr/bin/python3 with python3-pykmip)
+	@$(MAKE) --no-print-directory tagged TAG=interop TIME=15m
+
+power: build ## SIGKILL and strace on the real binary, and the long crash runs (needs strace)
+	@$(MAKE) --no-print-directory tagged TAG=power TIME=25m
+
+.PHONY: tagged
+tagged:
+	@log=$$(mktemp); trap "rm -f $$log" EXIT; \
+	packages=$$(grep -rl --include='*_test.go' '^//go:build.*$(TAG)' . | xargs -r -n1 dirname | sort -u); \
+	$(GO) test -tags $(TAG) -count=1 -v -timeout $(TIME) $${packages:?no test has the tag $(TAG)} 2>&1 | tee $$log; \
+	grep -q '^--- PASS' $$log || { echo "$(TAG): no test ran"; exit 1; }
+
+conformance: build ## OASIS test cases over TLS (KMIP_CASES=folder, KMIPCONF=folder of the runner)
+	.ci/conformance
+
+bench: ## benchmarks that need only Go
+	$(NOCGO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+long: test race fuzz lint interop power ## everything that needs no other folder
+
+clean: ## remove what was built; never a data folder
+	rm -rf bin
