@@ -15,7 +15,7 @@ func objectKey(b []byte, n uint64) []byte {
 	return append(binary.BigEndian.AppendUint64(append(b[:0], 'o'), n), "12345678"...)
 }
 
-var record = make([]byte, 300)
+var benchRecord = make([]byte, 300)
 
 func filled(b *testing.B, keys uint64) (path string, s *bolt.Backend) {
 	path = filepath.Join(b.TempDir(), "store.db")
@@ -30,7 +30,7 @@ func filled(b *testing.B, keys uint64) (path string, s *bolt.Backend) {
 	for n := uint64(0); n < keys; {
 		update(b, s, func(kv keystore.KV) error {
 			for range min(10_000, keys-n) {
-				if err := kv.Put(objectKey(nil, n), record); err != nil {
+				if err := kv.Put(objectKey(nil, n), benchRecord); err != nil {
 					return err
 				}
 				n++
@@ -52,13 +52,13 @@ func BenchmarkUpdate(b *testing.B) {
 				for range group {
 					key = objectKey(key, n)
 					n++
-					if err := kv.Put(key, record); err != nil {
+					if err := kv.Put(key, benchRecord); err != nil {
 						return err
 					}
 				}
 				return nil
 			}
-			prepared := func(kv keystore.KV) error { return kv.Put([]byte("head"), record) }
+			prepared := func(kv keystore.KV) error { return kv.Put([]byte("head"), benchRecord) }
 			b.ReportAllocs()
 			for b.Loop() {
 				if err := s.Update(ctx, fn, prepared); err != nil {
@@ -78,7 +78,7 @@ func BenchmarkViewGet(b *testing.B) {
 			n := uint64(0)
 			fn := func(kv keystore.KV) error {
 				v, err := kv.Get(key)
-				if err == nil && len(v) != len(record) {
+				if err == nil && len(v) != len(benchRecord) {
 					b.Fatal(len(v))
 				}
 				return err
