@@ -102,14 +102,17 @@ func (n *Name) Encode(w *ttlv.Writer, tag ttlv.Tag) {
 type TemplateAttribute struct {
 	Names      []Name
 	Attributes []Attribute
+	// Present is set by Decode. Where the structure is optional, one that is
+	// empty and not Present is not written.
+	Present bool
 }
 
 // Decode reads the structure, under whatever of its tags it stands
 // (Template-Attribute, Common, Private Key, Public Key Template-Attribute).
 func (t *TemplateAttribute) Decode(it ttlv.Item, v Version) error {
 	f := open(it, v)
-	clear(t.Names)
-	t.Names = t.Names[:0]
+	t.reset()
+	t.Present = true
 	for it := f.opt(kmip14.TagName); !it.IsZero(); it, _ = f.more(kmip14.TagName) {
 		t.Names = append(t.Names, Name{})
 		if err := t.Names[len(t.Names)-1].Decode(it, v); err != nil {
@@ -135,10 +138,17 @@ func (t *TemplateAttribute) Encode(w *ttlv.Writer, tag ttlv.Tag) {
 // Empty tells whether there is nothing in it.
 func (t *TemplateAttribute) Empty() bool { return len(t.Names) == 0 && len(t.Attributes) == 0 }
 
+// encodeOptional writes the structure under the tag if there is one.
+func (t *TemplateAttribute) encodeOptional(w *ttlv.Writer, tag ttlv.Tag) {
+	if t.Present || !t.Empty() {
+		t.Encode(w, tag)
+	}
+}
+
 func (t *TemplateAttribute) reset() {
 	clear(t.Names)
 	clear(t.Attributes)
-	t.Names, t.Attributes = t.Names[:0], t.Attributes[:0]
+	t.Names, t.Attributes, t.Present = t.Names[:0], t.Attributes[:0], false
 }
 
 // optional reads a Template-Attribute that may be absent.

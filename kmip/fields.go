@@ -1,6 +1,8 @@
 package kmip
 
 import (
+	"slices"
+
 	"github.com/gemalto/kmip-go/kmip14"
 
 	"github.com/keyreeve/keyreeve/kmip/ttlv"
@@ -64,10 +66,17 @@ func (f *fields) opt(tag ttlv.Tag) ttlv.Item {
 
 // since is opt for a field that came with a version.
 func (f *fields) since(v Version, tag ttlv.Tag) ttlv.Item {
-	if f.err != nil || !f.v.AtLeast(v) {
-		return ttlv.Item{}
+	if f.v.AtLeast(v) {
+		return f.opt(tag)
 	}
-	return f.opt(tag)
+	if _, early := f.more(tag); early {
+		f.fail(f.unknown(tag))
+	}
+	return ttlv.Item{}
+}
+
+func (f *fields) unknown(tag ttlv.Tag) *Error {
+	return invalidField("%v is no field of this structure in KMIP %v", tag, f.v)
 }
 
 // more is opt for the second and later ones of a field that may repeat.
@@ -89,6 +98,10 @@ func (f *fields) must(tag ttlv.Tag) ttlv.Item {
 
 // missing tells a field that is absent from one that stands in another place.
 func (f *fields) missing(tag ttlv.Tag) *Error {
+	next := f.r
+	if it, ok := next.Next(); ok && f.wasAsked(it.Tag()) {
+		return invalidMessage("%v is repeated or out of order", it.Tag())
+	}
 	for rest := f.r; ; {
 		it, ok := rest.Next()
 		if !ok {
@@ -100,21 +113,25 @@ func (f *fields) missing(tag ttlv.Tag) *Error {
 	}
 }
 
+// wasAsked tells whether the tag was asked for before now. The one asked for
+// last does not count.
+func (f *fields) wasAsked(tag ttlv.Tag) bool {
+	return f.n > 0 && slices.Contains(f.asked[:f.n-1], tag)
+}
+
 // done returns the first error, or what is wrong with what was left over.
 func (f *fields) done() error {
 	if f.err != nil || f.r.Done() {
 		return f.err
 	}
 	it, ok := f.r.Next()
-	if !ok {
+	switch {
+	case !ok:
 		return invalidMessage("a field is cut short")
+	case slices.Contains(f.asked[:f.n], it.Tag()):
+		return invalidMessage("%v is repeated or out of order", it.Tag())
 	}
-	for _, tag := range f.asked[:f.n] {
-		if tag == it.Tag() {
-			return invalidMessage("%v is repeated or out of order", tag)
-		}
-	}
-	return invalidField("%v is no field of this structure in KMIP %v", it.Tag(), f.v)
+	return f.unknown(it.Tag())
 }
 
 // The readers below give zero for the zero Item, and fail on a wrong type.
@@ -148,6 +165,15 @@ func (f *fields) integer(it ttlv.Item) int32 {
 	v, err := it.Integer()
 	if err != nil {
 		f.fail(typeError(it, ttlv.Integer))
+	}
+	return v
+}
+
+// positive is integer for a field in which 0 stands for not sent.
+func (f *fields) positive(it ttlv.Item) int32 {
+	v := f.integer(it)
+	if v <= 0 && !it.IsZero() {
+		f.fail(invalidField("%v is %d", it.Tag(), v))
 	}
 	return v
 }

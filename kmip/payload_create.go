@@ -59,9 +59,7 @@ func (p *CreateResponse) Decode(it ttlv.Item, v Version) error {
 func (p *CreateResponse) Encode(w *ttlv.Writer, _ Version) {
 	w.Enumeration(kmip14.TagObjectType, uint32(p.ObjectType))
 	w.Text(kmip14.TagUniqueIdentifier, p.UniqueIdentifier)
-	if !p.Template.Empty() {
-		p.Template.Encode(w, kmip14.TagTemplateAttribute)
-	}
+	p.Template.encodeOptional(w, kmip14.TagTemplateAttribute)
 }
 
 // A RegisterRequest is the Register request's payload (section 4.3). Object is
@@ -108,9 +106,7 @@ func (p *RegisterResponse) Decode(it ttlv.Item, v Version) error {
 // Encode implements Payload.
 func (p *RegisterResponse) Encode(w *ttlv.Writer, _ Version) {
 	w.Text(kmip14.TagUniqueIdentifier, p.UniqueIdentifier)
-	if !p.Template.Empty() {
-		p.Template.Encode(w, kmip14.TagTemplateAttribute)
-	}
+	p.Template.encodeOptional(w, kmip14.TagTemplateAttribute)
 }
 
 // objectTags is section 2.2's object of each Object Type.

@@ -62,9 +62,7 @@ func (p *LocateRequest) Encode(w *ttlv.Writer, v Version) {
 	for i := range p.Attributes {
 		p.Attributes[i].Encode(w)
 	}
-	if !p.Template.Empty() {
-		p.Template.Encode(w, kmip14.TagTemplateAttribute)
-	}
+	p.Template.encodeOptional(w, kmip14.TagTemplateAttribute)
 }
 
 // A LocateResponse is the Locate response's payload (section 4.9).

@@ -17,8 +17,8 @@ type ExtensionInformation struct {
 func (e *ExtensionInformation) decode(f *fields, it ttlv.Item) {
 	g := open(it, f.v)
 	e.Name = g.text(g.must(kmip14.TagExtensionName))
-	e.Tag = g.integer(g.opt(kmip14.TagExtensionTag))
-	e.Type = g.integer(g.opt(kmip14.TagExtensionType))
+	e.Tag = g.positive(g.opt(kmip14.TagExtensionTag))
+	e.Type = g.positive(g.opt(kmip14.TagExtensionType))
 	f.adopt(g.done())
 }
 
@@ -59,7 +59,7 @@ func (r *RNGParameters) decode(f *fields, it ttlv.Item) {
 	g := open(it, f.v)
 	r.Algorithm = kmip14.RNGAlgorithm(g.enum(g.must(kmip14.TagRNGAlgorithm)))
 	r.CryptographicAlgorithm = kmip14.CryptographicAlgorithm(g.enum(g.opt(kmip14.TagCryptographicAlgorithm)))
-	r.CryptographicLength = g.integer(g.opt(kmip14.TagCryptographicLength))
+	r.CryptographicLength = g.positive(g.opt(kmip14.TagCryptographicLength))
 	r.HashingAlgorithm = kmip14.HashingAlgorithm(g.enum(g.opt(kmip14.TagHashingAlgorithm)))
 	r.DRBGAlgorithm = kmip14.DRBGAlgorithm(g.enum(g.opt(kmip14.TagDRBGAlgorithm)))
 	r.RecommendedCurve = kmip14.RecommendedCurve(g.enum(g.opt(kmip14.TagRecommendedCurve)))
@@ -95,7 +95,7 @@ func (p *ProfileInformation) decode(f *fields, it ttlv.Item) {
 	g := open(it, f.v)
 	p.Name = kmip14.ProfileName(g.enum(g.must(kmip14.TagProfileName)))
 	p.ServerURI = g.text(g.opt(kmip14.TagServerURI))
-	p.ServerPort = g.integer(g.opt(kmip14.TagServerPort))
+	p.ServerPort = g.positive(g.opt(kmip14.TagServerPort))
 	f.adopt(g.done())
 }
 

@@ -1,6 +1,8 @@
 package kmip
 
 import (
+	"slices"
+
 	"github.com/gemalto/kmip-go/kmip14"
 
 	"github.com/keyreeve/keyreeve/kmip/ttlv"
@@ -86,6 +88,9 @@ func ParseRequest(b []byte, into *RequestMessage) error {
 		return invalidMessage("a Batch Count of %d; at most %d are taken", h.BatchCount, into.MaxItems)
 	}
 	f.v = h.Version
+	// An item has 40 bytes at least, so what is reserved is bounded by what was
+	// sent, not by what the Batch Count claims.
+	into.Items = slices.Grow(into.Items, min(int(h.BatchCount), len(b)/40+1))
 	for it := f.opt(kmip14.TagBatchItem); !it.IsZero(); it, _ = f.more(kmip14.TagBatchItem) {
 		if len(into.Items) == int(h.BatchCount) {
 			return invalidMessage("more batch items than the Batch Count of %d", h.BatchCount)
@@ -133,11 +138,7 @@ func (h *RequestHeader) parse(it ttlv.Item) error {
 			Message: "protocol version " + h.Version.String() + " is not supported"}
 	}
 	f.v = h.Version
-	if it := f.opt(kmip14.TagMaximumResponseSize); !it.IsZero() {
-		if h.MaximumResponseSize = f.integer(it); h.MaximumResponseSize <= 0 {
-			f.fail(invalidField("a Maximum Response Size of %d", h.MaximumResponseSize))
-		}
-	}
+	h.MaximumResponseSize = f.positive(f.opt(kmip14.TagMaximumResponseSize))
 	h.ClientCorrelationValue = f.text(f.since(V1_4, kmip14.TagClientCorrelationValue))
 	h.ServerCorrelationValue = f.text(f.since(V1_4, kmip14.TagServerCorrelationValue))
 	h.Asynchronous, h.HasAsynchronous = f.optBoolean(f.opt(kmip14.TagAsynchronousIndicator))

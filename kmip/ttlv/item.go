@@ -195,12 +195,15 @@ func (r *Reader) Next() (it Item, ok bool) {
 
 // Take returns the next item if it has the tag, and leaves it there otherwise.
 func (r *Reader) Take(tag Tag) (it Item, ok bool) {
-	it, rest, ok := cut(r.rest)
-	if !ok || it.Tag() != tag {
+	// Most optional fields are absent: look at the tag before anything else.
+	if b := r.rest; len(b) < HeaderSize || b[0] != byte(tag>>16) || b[1] != byte(tag>>8) || b[2] != byte(tag) {
 		return Item{}, false
 	}
-	r.rest = rest
-	return it, true
+	it, rest, ok := cut(r.rest)
+	if ok {
+		r.rest = rest
+	}
+	return it, ok
 }
 
 // Done tells whether everything was read.
