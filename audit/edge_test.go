@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/keyreeve/keyreeve/audit"
 )
 
@@ -108,6 +110,9 @@ func TestSinceAndHashAtCheckOldSegments(t *testing.T) {
 			t.Errorf("%s: since: got %v, want ErrCorrupt", what, err)
 		}
 		_ = j.Close()
+		if err := audit.Read(small(d), 0, func(uint64, audit.Event) error { return nil }); !errors.Is(err, audit.ErrCorrupt) {
+			t.Errorf("%s: read: got %v, want ErrCorrupt", what, err)
+		}
 	}
 	j, err := audit.Open(small(restore(with(m, name(2), flip(m[name(2)], audit.SegmentHeader+audit.GroupHeader+9)))))
 	if err != nil {
@@ -165,4 +170,43 @@ func TestBufferedEventsOfARefusedGroupAreCounted(t *testing.T) {
 		}
 		_ = j.Close()
 	})
+}
+
+func TestReadNeedsNoOpenJournal(t *testing.T) {
+	m := segments(t)
+	j, err := audit.Open(small(restore(m)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = j.Close() }()
+	want := names(t, j, 0)
+	torn := m[name(len(m))]
+	p := takeApart(torn)
+	p.groups = append(p.groups, p.groups[len(p.groups)-1][:30])
+	for what, d := range map[string]*disk{"whole": restore(m), "torn": restore(with(m, name(len(m)), p.String()))} {
+		for _, after := range []uint64{0, 7, uint64(len(want)), 1000} {
+			var got []string
+			if err := audit.Read(small(d), after, func(_ uint64, e audit.Event) error { got = append(got, e.Client); return nil }); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			if diff := cmp.Diff(want[min(after, uint64(len(want))):], append([]string{}, got...)); diff != "" {
+				t.Errorf("%s after %d (-want +got):\n%s", what, after, diff)
+			}
+		}
+		if len(d.steps) != 0 {
+			t.Errorf("%s: the disk was changed: %v", what, d.steps)
+		}
+	}
+	damaged := restore(with(m, name(1), flip(m[name(1)], audit.SegmentHeader+audit.GroupHeader+9)))
+	if err := audit.Read(small(damaged), 0, func(uint64, audit.Event) error { return nil }); !errors.Is(err, audit.ErrCorrupt) {
+		t.Errorf("damaged: got %v, want ErrCorrupt", err)
+	}
+	one, _ := written(t, 4)
+	damaged = restore(with(one, first, flip(one[first], audit.SegmentHeader+audit.GroupHeader+9)))
+	if err := audit.Read(large(damaged), 0, func(uint64, audit.Event) error { return nil }); !errors.Is(err, audit.ErrCorrupt) {
+		t.Errorf("the last segment damaged: got %v, want ErrCorrupt", err)
+	}
+	if err := audit.Read(small(newDisk()), 0, nil); !errors.Is(err, audit.ErrMissing) {
+		t.Errorf("no journal: got %v, want ErrMissing", err)
+	}
 }

@@ -55,7 +55,7 @@ type Config struct {
 	FS           durable.FS       // nil means durable.OS
 	StoreID      [16]byte         // of the store that this journal belongs to
 	Now          func() time.Time // nil means time.Now
-	SegmentBytes int64            // size at which a new segment begins; 0 means 64 MiB
+	SegmentBytes int64            // size at which a new segment begins; 0 or less means 64 MiB
 	Logger       *slog.Logger     // nil discards
 	Metrics      *Metrics         // nil counts nothing
 }
@@ -67,7 +67,7 @@ func (cfg Config) withDefaults() Config {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	if cfg.SegmentBytes == 0 {
+	if cfg.SegmentBytes <= 0 {
 		cfg.SegmentBytes = defaultSegment
 	}
 	if cfg.Logger == nil {

@@ -69,11 +69,8 @@ func (j *Journal) open() error {
 		return err
 	}
 	s := newScanner(j.out.file, j.out.head, j.out.size)
-	lastGroup, err := scanAll(s)
-	if err != nil {
-		return fmt.Errorf("segment %d: %w", last, err)
-	}
-	dirty, err := s.tail()
+	var lastGroup group
+	dirty, err := s.walk(false, func(g *group) error { lastGroup = *g; return nil })
 	if err != nil {
 		return fmt.Errorf("segment %d: %w", last, err)
 	}
@@ -94,18 +91,6 @@ func findLast(cfg *Config) (uint64, error) {
 	return last, err
 }
 
-// scanAll reads all groups and returns the last one, with its body gone.
-func scanAll(s *scanner) (last group, err error) {
-	for {
-		g, ok, err := s.next()
-		if err != nil || !ok {
-			return last, err
-		}
-		last = g
-		last.body = nil
-	}
-}
-
 // checkJoin compares the end of the segment before with what the last one says it was.
 func (j *Journal) checkJoin(last uint64) error {
 	if last == 1 {
@@ -121,24 +106,14 @@ func (j *Journal) checkJoin(last uint64) error {
 		return err
 	}
 	s := newScanner(f, h, size)
-	if _, err := scanAll(s); err != nil {
+	dirty, err := s.walk(false, func(*group) error { return nil })
+	if err != nil {
 		return fmt.Errorf("segment %d: %w", last-1, err)
 	}
+	if dirty != s.off {
+		return fmt.Errorf("%w: segment %d has no valid group after sequence %d, but segment %d exists", ErrCorrupt, last-1, s.end.Seq, last)
+	}
 	return s.join(&j.out.head)
-}
-
-// join checks that next continues where s ended, and that nothing is left over in s: a segment is left only after its
-// last group was durable, so nothing in it can be torn.
-func (s *scanner) join(next *header) error {
-	dirty, err := s.tail()
-	if err != nil {
-		return fmt.Errorf("segment %d: %w", s.head.number, err)
-	}
-	if dirty != s.off || next.base != s.end || next.marker < s.marker {
-		return fmt.Errorf("%w: segment %d ends at sequence %d, segment %d begins after %d and does not continue it",
-			ErrCorrupt, s.head.number, s.end.Seq, next.number, next.base.Seq)
-	}
-	return nil
 }
 
 // settle makes what was found durable before anything is chained to it. The last group may be one whose sync failed:

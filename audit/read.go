@@ -35,17 +35,38 @@ func (j *Journal) Since(seq uint64, fn func(seq uint64, e Event) error) error {
 	if seq >= end.Seq {
 		return nil
 	}
-	s, err := findSegment(&j.cfg, seq, last, limit)
+	s, err := read(&j.cfg, seq, last, limit, fn)
+	if err == nil && s.end.Seq < end.Seq {
+		err = fmt.Errorf("reading audit journal: %w: it ends at sequence %d, too early", ErrCorrupt, s.end.Seq)
+	}
+	return err
+}
+
+// Read is Since for a journal that this process has not opened, for export and inspection; it writes nothing. It ends
+// quietly before a group that is torn, or that a running server is just writing.
+func Read(cfg Config, seq uint64, fn func(seq uint64, e Event) error) error {
+	cfg = cfg.withDefaults()
+	last, err := findLast(&cfg)
 	if err != nil {
-		return fmt.Errorf("reading audit journal: %w", err)
+		return fmt.Errorf("reading audit journal in %s: %w", cfg.Dir, err)
+	}
+	_, err = read(&cfg, seq, last, 0, fn)
+	return err
+}
+
+// read calls fn for the events after seq, up to limit in segment last, and returns the closed scanner where it ended.
+func read(cfg *Config, seq, last uint64, limit int64, fn func(uint64, Event) error) (*scanner, error) {
+	s, err := findSegment(cfg, seq, last, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading audit journal: %w", err)
 	}
 	for {
-		err := s.since(seq, end.Seq, fn)
-		if err := errors.Join(err, s.file.Close()); err != nil || s.end.Seq >= end.Seq {
-			return err
+		err := s.since(seq, s.head.number == last && limit == 0, fn)
+		if err := errors.Join(err, s.file.Close()); err != nil || s.head.number == last {
+			return s, err
 		}
-		if s, err = nextSegment(&j.cfg, s, last, limit); err != nil {
-			return fmt.Errorf("reading audit journal: %w", err)
+		if s, err = nextSegment(cfg, s, last, limit); err != nil {
+			return nil, fmt.Errorf("reading audit journal: %w", err)
 		}
 	}
 }
@@ -57,29 +78,20 @@ func (j *Journal) snapshot() (end Position, last uint64, limit int64) {
 	return j.end, j.segment, j.offset
 }
 
-// since reads s to its end, or to the group with sequence end.
-func (s *scanner) since(after, end uint64, fn func(uint64, Event) error) error {
-	for s.off < s.limit && s.end.Seq < end {
-		g, ok, err := s.next()
-		if err != nil {
-			return fmt.Errorf("reading audit journal: %w", err)
-		}
-		if !ok {
-			return nil // the zeros behind the last group; nextSegment checks the join
-		}
+// since reads s to its end.
+func (s *scanner) since(after uint64, live bool, fn func(uint64, Event) error) error {
+	_, err := s.walk(live, func(g *group) error {
 		if g.end.Seq <= after {
-			continue
+			return nil
 		}
-		if err := g.events(func(seq uint64, e Event) error {
+		return g.events(func(seq uint64, e Event) error {
 			if seq <= after {
 				return nil
 			}
 			return fn(seq, e)
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
+		})
+	})
+	return err
 }
 
 // must is next where a group has to be.
@@ -125,15 +137,11 @@ func openScanner(cfg *Config, number, last uint64, limit int64) (*scanner, error
 
 // nextSegment opens the segment after s, whose file is closed, and checks the join.
 func nextSegment(cfg *Config, s *scanner, last uint64, limit int64) (*scanner, error) {
-	if s.head.number >= last {
-		return nil, fmt.Errorf("%w: segment %d ends at sequence %d, too early", ErrCorrupt, s.head.number, s.end.Seq)
-	}
 	next, err := openScanner(cfg, s.head.number+1, last, limit)
 	if err != nil {
 		return nil, err
 	}
-	if next.head.base != s.end {
-		err := fmt.Errorf("%w: segment %d does not continue segment %d", ErrCorrupt, next.head.number, s.head.number)
+	if err := s.join(&next.head); err != nil {
 		return nil, errors.Join(err, next.file.Close())
 	}
 	return next, nil

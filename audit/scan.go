@@ -204,6 +204,35 @@ func (s *scanner) tail() (dirty int64, err error) {
 	return dirty, nil
 }
 
+// walk calls visit for each group and returns the end of what lies behind the last. In the segment that a running
+// server appends to, a group that was just being written, with another after it meanwhile, looks the same as damage.
+// But it is whole when read again; damage stays.
+func (s *scanner) walk(live bool, visit func(*group) error) (dirty int64, err error) {
+	for again := false; ; again = true {
+		before := s.off
+		if err := s.visit(visit); err != nil {
+			return 0, err
+		}
+		dirty, err = s.tail()
+		if !live || !errors.Is(err, ErrCorrupt) || (again && s.off == before) {
+			return dirty, err
+		}
+		s.forget()
+	}
+}
+
+func (s *scanner) visit(fn func(*group) error) error {
+	for {
+		g, ok, err := s.next()
+		if err != nil || !ok {
+			return err
+		}
+		if err := fn(&g); err != nil {
+			return err
+		}
+	}
+}
+
 // findMark looks for the sign of a group in w, leaving out the bad one's own at s.off.
 func (s *scanner) findMark(w []byte, off int64) int {
 	skip := 0

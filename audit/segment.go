@@ -100,6 +100,15 @@ func (h *header) check(store [16]byte, number uint64) error {
 	return nil
 }
 
+// join checks that next continues where s ended.
+func (s *scanner) join(next *header) error {
+	if next.base != s.end || next.marker < s.marker {
+		return fmt.Errorf("%w: segment %d ends at sequence %d; segment %d begins after %d and does not continue it",
+			ErrCorrupt, s.head.number, s.end.Seq, next.number, next.base.Seq)
+	}
+	return nil
+}
+
 func segmentPath(dir string, number uint64) string {
 	return filepath.Join(dir, fmt.Sprintf("%0*d%s", segmentDigits, number, segmentSuffix))
 }

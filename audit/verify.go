@@ -49,13 +49,21 @@ func (r *Report) verify(cfg *Config) error {
 
 // segment reads one segment; before is the one before it, read already and closed.
 func (r *Report) segment(s, before *scanner, last bool) error {
-	if before != nil && (s.head.base != before.end || s.head.marker < before.marker) {
-		return fmt.Errorf("%w: it does not continue sequence %d of the segment before", ErrCorrupt, before.end.Seq)
+	if before != nil {
+		if err := before.join(&s.head); err != nil {
+			return err
+		}
 	}
 	r.Segments++
 	r.Bytes += segmentHeader
 	r.End, r.Marker = s.end, s.marker
-	dirty, err := r.walk(s, last)
+	dirty, err := s.walk(last, func(g *group) error {
+		r.Groups++
+		r.Entries += uint64(g.count)
+		r.Bytes += g.size
+		r.End, r.Marker = s.end, s.marker
+		return g.events(func(uint64, Event) error { return nil })
+	})
 	if err != nil {
 		return err
 	}
@@ -63,38 +71,4 @@ func (r *Report) segment(s, before *scanner, last bool) error {
 		return fmt.Errorf("%w: no valid group after sequence %d, but later segments exist", ErrCorrupt, s.end.Seq)
 	}
 	return nil
-}
-
-// walk reads the groups and returns the end of what lies behind them. In the segment that a running server appends to,
-// a group that was just being written, with another after it meanwhile, looks the same as damage. The first is whole
-// when read again, damage stays.
-func (r *Report) walk(s *scanner, live bool) (dirty int64, err error) {
-	for again := false; ; again = true {
-		before := s.off
-		if err := r.groups(s); err != nil {
-			return 0, err
-		}
-		dirty, err = s.tail()
-		if !live || !errors.Is(err, ErrCorrupt) || (again && s.off == before) {
-			return dirty, err
-		}
-		s.forget()
-	}
-}
-
-// groups reads as many as follow each other.
-func (r *Report) groups(s *scanner) error {
-	for {
-		g, ok, err := s.next()
-		if err != nil || !ok {
-			return err
-		}
-		if err := g.events(func(uint64, Event) error { return nil }); err != nil {
-			return err
-		}
-		r.Groups++
-		r.Entries += uint64(g.count)
-		r.Bytes += g.size
-		r.End, r.Marker = s.end, s.marker
-	}
 }
