@@ -333,3 +333,29 @@ func TestReadErrorIsNotTakenForATornGroup(t *testing.T) {
 		t.Errorf("the disk was changed: %v", d.steps)
 	}
 }
+
+// A segment header whose checksum is right but whose marker is older than the groups before it.
+func TestMarkerMustNotRunBackAtASegment(t *testing.T) {
+	d := newDisk()
+	j := mustOpen(t, small(d))
+	for i := range 16 {
+		j.SetCommitted(mustAppend(t, j, fmt.Sprint("client ", i), "and another").Seq)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m := d.snapshot()
+	for _, number := range []int{2, len(m)} {
+		header := []byte(m[name(number)][:audit.SegmentHeader])
+		binary.BigEndian.PutUint64(header[48:], 0)
+		sum := sha256.Sum256(header[:audit.SegmentHeader-32])
+		copy(header[audit.SegmentHeader-32:], sum[:])
+		broken := with(m, name(number), string(header)+m[name(number)][audit.SegmentHeader:])
+		if _, err := audit.Verify(small(restore(broken))); !errors.Is(err, audit.ErrCorrupt) {
+			t.Errorf("segment %d: verify: got %v, want ErrCorrupt", number, err)
+		}
+		if number == len(m) {
+			mustRefuse(t, "marker of the last segment", broken, audit.ErrCorrupt)
+		}
+	}
+}
