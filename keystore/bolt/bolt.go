@@ -165,6 +165,9 @@ func (b *Backend) openFile(path string, flag int, _ os.FileMode) (*os.File, erro
 	if err := lockFile(f, lockTimeout); err != nil {
 		return nil, errors.Join(b.lockError(err), f.Close())
 	}
+	if err := readFromDisk(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	if err := checkBeforeOpen(f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

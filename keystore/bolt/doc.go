@@ -22,7 +22,8 @@
 //
 // Once prepared has run, any error stops the backend: a kernel that reported a failed sync may have dropped the pages
 // and report success the next time, and bbolt itself would go on. Every later Update fails with [keystore.ErrFailed]
-// until the file has been closed, opened and so read anew from the disk.
+// until the file has been closed and opened. Opening drops what the kernel remembers of the file, so that what is read
+// is what the disk holds and not what a failed sync left in memory only.
 //
 // # Trust
 //

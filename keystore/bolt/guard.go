@@ -13,7 +13,10 @@ import (
 func guard(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		if r := recover(); r != nil {
+		r := recover()
+		if e, ok := fault(r); ok {
+			err = e
+		} else if r != nil {
 			err = fmt.Errorf("%w: bbolt: %v", keystore.ErrCorrupt, r)
 		}
 	}()
