@@ -1,0 +1,136 @@
+package kmiptest
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	gemalto "github.com/gemalto/kmip-go/ttlv"
+
+	"github.com/keyreeve/keyreeve/kmip/ttlv"
+)
+
+// Compare holds an answer to the message to the byte, after it has given the
+// placeholders that have no value yet theirs. The error shows both in the
+// notation.
+func (m *Message) Compare(answer []byte, v Values, now time.Time) error {
+	if err := ttlv.Check(answer, ttlv.Limits{}); err != nil {
+		return fmt.Errorf("the answer is no TTLV: %w\n%x", err, answer)
+	}
+	it, err := ttlv.Parse(answer)
+	if err != nil {
+		return err
+	}
+	m = &Message{m.root.numberAnonymous(new(int))}
+	defer maps.DeleteFunc(v, func(name string, _ []byte) bool { return strings.HasPrefix(name, anonymous) })
+	if err := m.root.take(it, v, now); err != nil {
+		return err
+	}
+	want, err := m.Encode(v)
+	if err != nil {
+		return fmt.Errorf("%w; the answer is:\n%s", err, Format(answer))
+	}
+	if bytes.Equal(want, answer) {
+		return nil
+	}
+	return fmt.Errorf("the answer differs (- expected, + received):\n%s", cmp.Diff(Format(want), Format(answer)))
+}
+
+const anonymous = "anonymous-"
+
+// numberAnonymous gives each $_ a name of its own, so that taking one does not
+// overwrite another before the bytes are compared.
+func (n *node) numberAnonymous(count *int) *node {
+	c := *n
+	if p, ok := n.placeholder(); ok && p.name == "_" {
+		*count++
+		c.value = strings.Replace(n.value, "$_", fmt.Sprintf("$%s%d", anonymous, *count), 1)
+	}
+	c.children = nil
+	for _, child := range n.children {
+		c.children = append(c.children, child.numberAnonymous(count))
+	}
+	return &c
+}
+
+// Format writes a message in the notation. What is not TTLV is written in
+// hexadecimal.
+func Format(message []byte) string {
+	if err := ttlv.Check(message, ttlv.Limits{}); err != nil {
+		return hex.EncodeToString(message) + "\n"
+	}
+	it, err := ttlv.Parse(message)
+	if err != nil {
+		return hex.EncodeToString(message) + "\n"
+	}
+	var b strings.Builder
+	format(&b, it, 0, 0)
+	return b.String()
+}
+
+// format also gets the tag of the attribute around, whose enumerations an
+// Attribute Value has.
+func format(b *strings.Builder, it ttlv.Item, depth int, attribute ttlv.Tag) {
+	fmt.Fprintf(b, "%s%s", strings.Repeat("  ", depth), gemalto.DefaultRegistry.FormatTag(it.Tag()))
+	if it.Type() != ttlv.Structure {
+		fmt.Fprintf(b, " %s %s\n", strings.NewReplacer(" ", "", "-", "").Replace(it.Type().String()), formatValue(it, attribute))
+		return
+	}
+	b.WriteByte('\n')
+	r, _ := it.Items()
+	for {
+		child, ok := r.Next()
+		if !ok {
+			return
+		}
+		if name, err := child.Text(); err == nil && child.Tag() == tagAttributeName {
+			attribute, _ = gemalto.DefaultRegistry.ParseTag(strings.ReplaceAll(string(name), " ", ""))
+		}
+		format(b, child, depth+1, attribute)
+	}
+}
+
+const tagAttributeName, tagAttributeValue ttlv.Tag = 0x42000A, 0x42000B
+
+func formatValue(it ttlv.Item, attribute ttlv.Tag) string {
+	tag, prefix := it.Tag(), ""
+	if tag == tagAttributeValue && attribute != 0 {
+		tag, prefix = attribute, gemalto.DefaultRegistry.FormatTag(attribute)+"."
+	}
+	switch it.Type() {
+	case ttlv.Integer:
+		v, _ := it.Integer()
+		if gemalto.DefaultRegistry.IsBitmask(tag) && v != 0 {
+			return prefix + gemalto.DefaultRegistry.FormatInt(tag, v)
+		}
+		return strconv.Itoa(int(v))
+	case ttlv.LongInteger:
+		v, _ := it.LongInteger()
+		return strconv.FormatInt(v, 10)
+	case ttlv.Enumeration:
+		v, _ := it.Enumeration()
+		if gemalto.DefaultRegistry.IsEnum(tag) {
+			return prefix + gemalto.DefaultRegistry.FormatEnum(tag, v)
+		}
+		return fmt.Sprintf("0x%08X", v)
+	case ttlv.Boolean:
+		v, _ := it.Boolean()
+		return strconv.FormatBool(v)
+	case ttlv.TextString:
+		v, _ := it.Text()
+		return strconv.Quote(string(v))
+	case ttlv.DateTime:
+		v, _ := it.DateTime()
+		return time.Unix(v, 0).UTC().Format(time.RFC3339)
+	case ttlv.Interval:
+		v, _ := it.Interval()
+		return strconv.FormatUint(uint64(v), 10)
+	}
+	return hex.EncodeToString(it.Value())
+}
