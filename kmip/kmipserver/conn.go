@@ -33,6 +33,8 @@ type conn struct {
 
 	header [ttlv.HeaderSize]byte // all that an idle connection holds of a message
 
+	abrupt bool // the peer broke a limit and gets no goodbye, which it could hold up
+
 	older, newer *conn // under connections.mu
 	pending      bool
 }
@@ -58,7 +60,11 @@ func (c *conn) cut() { _ = c.net.Close() }
 
 // end gives the connection's place back.
 func (c *conn) end() {
-	_ = c.tls.Close()
+	if c.abrupt {
+		c.cut()
+	} else {
+		_ = c.tls.Close()
+	}
 	c.server.metrics.connections.Dec()
 	c.server.conns.remove(c)
 }
@@ -103,6 +109,7 @@ func (c *conn) handshake() {
 // says so.
 func (c *conn) handshakeFailed(err error) {
 	s := c.server
+	c.abrupt = true // crypto/tls has sent its alert
 	if c.evicted.Load() {
 		s.metrics.handshake("evicted")
 		return
@@ -187,6 +194,7 @@ func (c *conn) answer(request *buffer) bool {
 	}
 	_ = c.tls.SetWriteDeadline(time.Now().Add(s.limits.Write))
 	if _, err := c.tls.Write(out); err != nil {
+		c.abrupt = true
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			s.metrics.limit(limitWriteTime)
 		}
@@ -211,6 +219,7 @@ func (c *conn) ended(err error, limit string) {
 // unreadable says what was wrong with a message that did not arrive whole.
 func (c *conn) unreadable(err error) {
 	s := c.server
+	c.abrupt = true
 	report := func(kind, message string) {
 		s.log.warn(logKey{address: c.address, kind: kind}, message, slog.String("remote", c.remote),
 			slog.String("client", c.peer.Load().Principal.Client))
