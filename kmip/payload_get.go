@@ -25,6 +25,9 @@ func (p *GetRequest) Decode(it ttlv.Item, v Version) error {
 	p.KeyWrapType = kmip14.KeyWrapType(f.enum(f.since(V1_4, kmip14.TagKeyWrapType)))
 	p.KeyCompressionType = kmip14.KeyCompressionType(f.enum(f.opt(kmip14.TagKeyCompressionType)))
 	it = f.opt(kmip14.TagKeyWrappingSpecification)
+	if p.HasWrapping {
+		p.Wrapping = KeyWrappingSpecification{AttributeNames: p.Wrapping.AttributeNames[:0]}
+	}
 	if p.HasWrapping = !it.IsZero(); p.HasWrapping && f.err == nil {
 		f.err = p.Wrapping.Decode(it, v)
 	}
