@@ -29,10 +29,17 @@ type Attestation struct {
 	Assertion           []byte // nil: not sent
 }
 
+// maxCredentials bounds what one message may have us verify, each of which may
+// cost a password hash. The specification has no bound; nobody has three kinds.
+const maxCredentials = 8
+
 // parseAuthentication reads section 6.6: one Credential, from 1.2 on several.
 func (h *RequestHeader) parseAuthentication(it ttlv.Item) error {
 	f := open(it, h.Version)
 	for it := f.must(kmip14.TagCredential); !it.IsZero(); it, _ = f.more(kmip14.TagCredential) {
+		if len(h.Credentials) == maxCredentials {
+			return invalidMessage("more than %d credentials", maxCredentials)
+		}
 		h.Credentials = append(h.Credentials, Credential{})
 		if err := h.Credentials[len(h.Credentials)-1].parse(it, h.Version); err != nil {
 			return err

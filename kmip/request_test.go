@@ -135,6 +135,7 @@ func TestParseRequestRefuses(t *testing.T) {
 		{"continuation 4", one(v(1), en(kmip14.TagBatchErrorContinuationOption, 4), count), invalidField, "no value of"},
 		{"no credential", one(v(1), auth(), count), invalidMessage, "Credential is missing"},
 		{"two credentials in 1.1", one(v(1), auth(password, password), count), invalidMessage, "repeated"},
+		{"nine credentials", one(v(2), auth(password, password, password, password, password, password, password, password, password), count), invalidMessage, "more than 8 credentials"},
 		{"device in 1.0", one(v(0), auth(st(kmip14.TagCredential, en(kmip14.TagCredentialType, 2), st(kmip14.TagCredentialValue))), count), invalidField, "Credential Type 2 does not exist in KMIP 1.0"},
 		{"attestation credential in 1.1", one(v(1), auth(st(kmip14.TagCredential, en(kmip14.TagCredentialType, 3), st(kmip14.TagCredentialValue))), count), invalidField, "does not exist in KMIP 1.1"},
 		{"credential of unknown type", one(v(1), auth(st(kmip14.TagCredential, en(kmip14.TagCredentialType, 9), st(kmip14.TagCredentialValue))), count), invalidField, "no value of"},
