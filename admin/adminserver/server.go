@@ -1,0 +1,108 @@
+package adminserver
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/keyreeve/keyreeve/admin"
+	"github.com/keyreeve/keyreeve/certs"
+	"github.com/keyreeve/keyreeve/keystore"
+)
+
+const (
+	maxRequest    = 1 << 20 // bytes of a body; certificates are small
+	headerTimeout = 5 * time.Second
+	readTimeout   = 30 * time.Second
+	idleTimeout   = 2 * time.Minute
+)
+
+// Config is what a Server needs. All but Logger and Now are required.
+type Config struct {
+	Store       *keystore.Store
+	CA          *certs.CA
+	Registry    *certs.Registry
+	Leaf        func() *x509.Certificate // the server certificate in use
+	CloseClient func(name string)        // ends a client's connections
+	Status      func(context.Context) admin.Status
+	Verify      func(context.Context) (admin.VerifyReport, error) // checks store and journal while they are in use
+	Logger      *slog.Logger                                      // nil discards
+	Now         func() time.Time                                  // nil means time.Now
+}
+
+// Server answers the admin API. Its methods may be called from many goroutines.
+type Server struct {
+	cfg  Config
+	http *http.Server
+
+	// mu is held over a change of a client, so that two changes of one name do
+	// not overtake each other between the store and the registry.
+	mu sync.Mutex
+}
+
+// New returns a Server that serves nobody yet.
+func New(cfg Config) *Server {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &Server{cfg: cfg}
+	s.http = &http.Server{
+		Handler:           s.routes(),
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelWarn),
+		ConnContext:       withPeer,
+	}
+	return s
+}
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /v1/status", s.handle(s.status))
+	mux.Handle("GET /v1/clients", s.handle(s.listClients))
+	mux.Handle("POST /v1/clients", s.handle(s.enrolClient))
+	mux.Handle("GET /v1/clients/{name}", s.handle(s.showClient))
+	mux.Handle("POST /v1/clients/{name}/revoke", s.handle(s.revokeClient))
+	mux.Handle("GET /v1/keys", s.handle(s.listKeys))
+	mux.Handle("GET /v1/keys/{uid}", s.handle(s.showKey))
+	mux.Handle("POST /v1/verify", s.handle(s.verify))
+	mux.Handle("/", s.handle(func(r *http.Request, _ *keystore.Principal) (any, error) {
+		return nil, &admin.Error{Code: admin.CodeNotFound, Message: "this server has no " + r.Method + " " + r.URL.Path,
+			Hint: "the command may be newer than the server; restart the server with the same version"}
+	}))
+	return mux
+}
+
+// Serve answers on l, which Listen of package unixsock made, until Shutdown.
+func (s *Server) Serve(l net.Listener) error {
+	err := s.http.Serve(&guarded{l, s.cfg.Logger})
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown lets requests under way finish until ctx ends, and then cuts them.
+func (s *Server) Shutdown(ctx context.Context) {
+	if s.http.Shutdown(ctx) != nil {
+		_ = s.http.Close()
+	}
+}
+
+func (s *Server) status(r *http.Request, _ *keystore.Principal) (any, error) {
+	return s.cfg.Status(r.Context()), nil
+}
+
+func (s *Server) verify(r *http.Request, _ *keystore.Principal) (any, error) {
+	return s.cfg.Verify(r.Context()) // may take long: the server sets no deadline for answers
+}

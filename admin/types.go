@@ -1,0 +1,125 @@
+package admin
+
+import "time"
+
+// Thumbprints of a certificate, upper-case hexadecimal with colons.
+type Thumbprints struct {
+	SHA1   string `json:"sha1"`
+	SHA256 string `json:"sha256"`
+}
+
+// Status is the answer to GET /v1/status.
+type Status struct {
+	Version     string      `json:"version"`
+	Data        string      `json:"data"`
+	StoreID     string      `json:"store_id"`
+	Listen      string      `json:"listen"`            // the address that is bound
+	Metrics     string      `json:"metrics,omitempty"` // empty when turned off
+	Certificate Thumbprints `json:"certificate"`
+	Expires     time.Time   `json:"expires"` // of the server's certificate
+	Started     time.Time   `json:"started"`
+	Objects     uint64      `json:"objects"`
+	Clients     int         `json:"clients"`
+	Ready       bool        `json:"ready"`
+	Problem     string      `json:"problem,omitempty"` // why it is not ready
+}
+
+// ClientRecord is what GET /v1/clients lists and GET /v1/clients/{name} returns.
+type ClientRecord struct {
+	Name         string        `json:"name"`
+	Group        string        `json:"group"`
+	Kind         string        `json:"kind"` // issued, csr, pinned or foreign-ca
+	Created      time.Time     `json:"created"`
+	Expires      time.Time     `json:"expires,omitzero"` // zero: the record names no end
+	Revoked      *Revocation   `json:"revoked,omitempty"`
+	Certificates []Certificate `json:"certificates,omitempty"`
+	Subject      string        `json:"subject,omitempty"` // of a foreign CA's client
+	CA           *Thumbprints  `json:"ca,omitempty"`      // the foreign CA
+	IgnoreDates  bool          `json:"ignore_dates,omitempty"`
+}
+
+// Revocation says when a client was shut out and why.
+type Revocation struct {
+	Time   time.Time `json:"time"`
+	Reason string    `json:"reason"`
+}
+
+// Certificate is one that a client may show.
+type Certificate struct {
+	SHA256    string    `json:"sha256"`
+	Subject   string    `json:"subject"`
+	NotBefore time.Time `json:"not_before"`
+	NotAfter  time.Time `json:"not_after"`
+}
+
+// Kinds of enrolment.
+const (
+	KindIssued    = "issued"     // CSR is for a key that the command line has just made for a bundle
+	KindCSR       = "csr"        // CSR is the client's own
+	KindPinned    = "pinned"     // Certificate is the client's own
+	KindForeignCA = "foreign-ca" // CA has signed what the client shows, with Subject in it
+)
+
+// EnrolRequest is the body of POST /v1/clients. Which of the PEM fields is set
+// depends on Kind.
+type EnrolRequest struct {
+	Name        string `json:"name"`
+	Group       string `json:"group,omitempty"` // empty: a group of the client's own name
+	Kind        string `json:"kind"`
+	CSR         []byte `json:"csr,omitempty"`
+	Certificate []byte `json:"certificate,omitempty"`
+	CA          []byte `json:"ca,omitempty"`
+	Subject     string `json:"subject,omitempty"`
+	IgnoreDates bool   `json:"ignore_dates,omitempty"` // for KindPinned
+}
+
+// Enrolled is the answer to it. Certificate is set when one was signed.
+type Enrolled struct {
+	Client      ClientRecord `json:"client"`
+	Certificate []byte       `json:"certificate,omitempty"` // PEM
+	CA          []byte       `json:"ca"`                    // PEM, the store's CA
+	Server      Thumbprints  `json:"server"`
+	Replaced    bool         `json:"replaced,omitempty"` // a revoked client had this name
+}
+
+// RevokeRequest is the body of POST /v1/clients/{name}/revoke.
+type RevokeRequest struct {
+	Reason string `json:"reason"`
+}
+
+// Key is what GET /v1/keys lists and GET /v1/keys/{uid} returns: metadata only.
+type Key struct {
+	UniqueIdentifier string    `json:"unique_identifier"`
+	ObjectType       string    `json:"object_type"`
+	State            string    `json:"state"`
+	Group            string    `json:"group"`
+	User             string    `json:"user,omitempty"`
+	Client           string    `json:"client"` // that made it
+	Algorithm        string    `json:"algorithm,omitempty"`
+	LengthBits       int32     `json:"length_bits,omitempty"`
+	Names            []string  `json:"names,omitempty"`
+	InitialDate      time.Time `json:"initial_date,omitzero"`
+	ActivationDate   time.Time `json:"activation_date,omitzero"`
+	DeactivationDate time.Time `json:"deactivation_date,omitzero"`
+	DestroyDate      time.Time `json:"destroy_date,omitzero"`
+	CompromiseDate   time.Time `json:"compromise_date,omitzero"`
+	LastChangeDate   time.Time `json:"last_change_date,omitzero"`
+	Attributes       []string  `json:"attributes,omitempty"` // names of the others
+}
+
+// KeyPage is a page of GET /v1/keys?after=UID&limit=N. Next is the identifier to
+// give as after for the page that follows, empty at the end.
+type KeyPage struct {
+	Keys []Key  `json:"keys"`
+	Next string `json:"next,omitempty"`
+}
+
+// VerifyReport is the answer to POST /v1/verify. Violations is empty when all is
+// as it should be.
+type VerifyReport struct {
+	StoreID        string   `json:"store_id"`
+	Records        uint64   `json:"records"`
+	Objects        uint64   `json:"objects"`
+	JournalEntries uint64   `json:"journal_entries"`
+	Violations     []string `json:"violations"`
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+
+	"github.com/keyreeve/keyreeve/admin"
+	"github.com/keyreeve/keyreeve/admin/adminserver"
+	"github.com/keyreeve/keyreeve/certs"
+	"github.com/keyreeve/keyreeve/kmip/kmipserver"
+	"github.com/keyreeve/keyreeve/kmip/operations"
+)
+
+// build puts the servers together.
+func (s *service) build() {
+	ops := operations.New(operations.Config{
+		Store:     s.vault.store,
+		LeaseTime: uint32(s.config.LeaseTime.Seconds()),
+		Healthy:   s.health.cheap,
+		Logger:    s.logger,
+	})
+	l := s.config.Limits
+	s.kmip = kmipserver.New(kmipserver.Config{
+		Operations: ops,
+		TLS:        certs.ServerConfig(s.reloader, s.registry, certs.Options{LegacySuites: s.config.LegacySuites, Now: s.app.now}),
+		Identify:   s.identify,
+		ClassifyHandshakeError: func(err error) (string, slog.Level, string) {
+			kind, message := certs.ClassifyHandshakeError(err)
+			return string(kind), kind.Level(), message
+		},
+		Limits: kmipserver.Limits{
+			Handshake: l.Handshake, FirstByte: l.FirstByte, Request: l.Request, Idle: l.Idle, Write: l.Write,
+			MessageSize: l.MessageSize, Depth: l.Depth, Items: l.Items, BatchItems: l.BatchItems,
+			Connections: l.Connections, PerAddress: l.PerAddress, Pending: l.Pending,
+		},
+		Logger: s.logger, Metrics: kmipserver.NewMetrics(s.metrics), Now: s.app.now,
+	})
+	s.admin = adminserver.New(adminserver.Config{
+		Store: s.vault.store, CA: s.ca, Registry: s.registry, Leaf: s.reloader.Leaf,
+		CloseClient: func(name string) { s.kmip.CloseClient(name) },
+		Status:      s.status,
+		Verify: func(ctx context.Context) (admin.VerifyReport, error) {
+			return s.vault.verifyOpen(ctx, s.app, s.logger)
+		},
+		Logger: s.logger, Now: s.app.now,
+	})
+	s.web = newWeb(s)
+}
+
+// identify says who a connection belongs to, and for how long.
+func (s *service) identify(state tls.ConnectionState) (kmipserver.Peer, error) {
+	id, err := s.registry.Identify(state.PeerCertificates)
+	if err != nil {
+		return kmipserver.Peer{}, err
+	}
+	return kmipserver.Peer{
+		Principal: operations.Principal{Client: id.Name, Group: id.Group},
+		Current: func() bool {
+			expired := !id.ValidUntil.IsZero() && s.app.now().After(id.ValidUntil)
+			return !expired && s.registry.Current(id.Name, id.Generation)
+		},
+	}, nil
+}
+
+func (s *service) status(ctx context.Context) admin.Status {
+	leaf, info := s.reloader.Leaf(), s.vault.store.Info()
+	st := admin.Status{
+		Version: version(), Data: s.config.Data, StoreID: hexadecimal(s.vault.id), Listen: s.listener.Addr().String(),
+		Certificate: thumbprints(leaf), Expires: leaf.NotAfter, Started: s.started,
+		Objects: info.Objects, Clients: len(s.registry.List()), Ready: true,
+	}
+	if s.metricsListener != nil {
+		st.Metrics = s.metricsListener.Addr().String()
+	}
+	if err := s.health.check(ctx); err != nil {
+		st.Ready, st.Problem = false, err.Error()
+	}
+	return st
+}
+
+// openCertificate loads the server's certificate. One of ours that has expired
+// is issued anew for the same hosts: a server that does not start because of its
+// own certificate would keep every encrypted machine down.
+func (s *service) openCertificate() (*certs.Reloader, error) {
+	dir := s.vault.folder.tls()
+	reloader, err := certs.NewReloader(dir, s.app.now)
+	if !errors.Is(err, certs.ErrOutsideDates) {
+		return reloader, err
+	}
+	leaf, leafErr := firstCertificate(s.vault.folder.certificate())
+	if leafErr != nil || leaf.CheckSignatureFrom(s.ca.Certificate()) != nil || s.app.now().Before(leaf.NotAfter) {
+		return nil, err // not ours to renew, or the clock is wrong
+	}
+	fresh, err := s.ca.IssueServer(certs.ServerRequest{Hosts: hostsOf(leaf), KeyType: keyTypeOf(leaf)})
+	if err != nil {
+		return nil, err
+	}
+	defer fresh.Clear()
+	if err := certs.WriteServer(dir, fresh); err != nil {
+		return nil, err
+	}
+	s.logger.Warn("the server's certificate had expired and was issued anew; clients that pinned the old one must be told",
+		"expired", leaf.NotAfter, "sha1", certs.SHA1(fresh.Certificate), "sha256", certs.SHA256(fresh.Certificate))
+	return certs.NewReloader(dir, s.app.now)
+}
+
+func hostsOf(leaf *x509.Certificate) []string {
+	hosts := append([]string(nil), leaf.DNSNames...)
+	for _, ip := range leaf.IPAddresses {
+		hosts = append(hosts, ip.String())
+	}
+	return hosts
+}
+
+func keyTypeOf(leaf *x509.Certificate) certs.KeyType {
+	if leaf.PublicKeyAlgorithm == x509.ECDSA {
+		return certs.P256
+	}
+	return certs.RSA2048
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyreeve/keyreeve/admin"
+)
+
+func (a *app) clientCommand(o *options) *cobra.Command {
+	return noun("client", "who may use the server",
+		a.clientAddCommand(o), a.clientListCommand(o), a.clientShowCommand(o), a.clientRevokeCommand(o))
+}
+
+func (a *app) clientListCommand(o *options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "list", Short: "list the clients", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			server, err := a.adminClient(cmd, o)
+			if err != nil {
+				return err
+			}
+			defer server.Close()
+			clients, err := server.Clients(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.show(cmd, o, clients, func(w io.Writer) {
+				line(w, "NAME", "GROUP", "KIND", "STATUS", "EXPIRES")
+				for _, c := range clients {
+					line(w, c.Name, c.Group, c.Kind, status(c), dash(date(c.Expires)))
+				}
+			})
+		},
+	}
+	o.outputFlag(cmd)
+	return cmd
+}
+
+func status(c admin.ClientRecord) string {
+	if c.Revoked != nil {
+		return "revoked"
+	}
+	return "enrolled"
+}
+
+func (a *app) clientShowCommand(o *options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show NAME", Short: "show one client", Args: takes(1, "the client's name"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			server, err := a.adminClient(cmd, o)
+			if err != nil {
+				return err
+			}
+			defer server.Close()
+			c, err := server.Client(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.show(cmd, o, c, func(w io.Writer) { clientFields(w, c) })
+		},
+	}
+	o.outputFlag(cmd)
+	return cmd
+}
+
+func clientFields(w io.Writer, c admin.ClientRecord) {
+	field(w, "name", c.Name)
+	field(w, "group", c.Group)
+	field(w, "kind", c.Kind)
+	field(w, "status", status(c))
+	field(w, "created", date(c.Created))
+	field(w, "expires", date(c.Expires))
+	if c.Revoked != nil {
+		field(w, "revoked", date(c.Revoked.Time))
+		field(w, "reason", c.Revoked.Reason)
+	}
+	if c.IgnoreDates {
+		field(w, "dates", "ignored")
+	}
+	field(w, "subject", c.Subject)
+	if c.CA != nil {
+		field(w, "ca", c.CA.SHA256)
+	}
+	for _, cert := range c.Certificates {
+		field(w, "certificate", cert.Subject)
+		field(w, "  sha-256", cert.SHA256)
+		field(w, "  valid", date(cert.NotBefore)+" to "+date(cert.NotAfter))
+	}
+}
+
+func (a *app) clientRevokeCommand(o *options) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use: "revoke NAME", Short: "shut a client out, and end its connections",
+		Long: `Shuts a client out: its connections end, and no new one begins. Its keys stay
+where they are, with its group. A client can later be added again by that name.`,
+		Args: takes(1, "the client's name"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			server, err := a.adminClient(cmd, o)
+			if err != nil {
+				return err
+			}
+			defer server.Close()
+			c, err := server.Revoke(cmd.Context(), args[0], reason)
+			if err != nil {
+				return err
+			}
+			a.print("client %s is revoked since %s; its connections are closed\n", c.Name, date(c.Revoked.Time))
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the journal")
+	return cmd
+}

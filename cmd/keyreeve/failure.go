@@ -1,0 +1,155 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyreeve/keyreeve/admin"
+	"github.com/keyreeve/keyreeve/audit"
+	"github.com/keyreeve/keyreeve/internal/config"
+	"github.com/keyreeve/keyreeve/internal/durable"
+	"github.com/keyreeve/keyreeve/keystore"
+	"github.com/keyreeve/keyreeve/keystore/bolt"
+	"github.com/keyreeve/keyreeve/keystore/rootkey"
+)
+
+// The exit codes. They are part of the interface: scripts act on them.
+const (
+	exitDone = iota
+	exitOther
+	exitUsage
+	exitNoStore
+	exitRefused
+	exitNotFound
+	exitInUse
+	exitWrongKey
+	exitDamaged
+	exitRolledBack
+	exitDiskFull
+	exitNotRunning
+)
+
+var exitMeanings = []string{
+	exitDone:       "done",
+	exitOther:      "any other failure",
+	exitUsage:      "usage: a wrong command, flag, argument or setting",
+	exitNoStore:    "not initialised: there is no store in the data folder",
+	exitRefused:    "refused: it exists already, a temporary folder, a bad name, a bad certificate",
+	exitNotFound:   "not found: no such client or key",
+	exitInUse:      "in use: another server or command holds the data folder",
+	exitWrongKey:   "root key: wrong, missing, or open to others",
+	exitDamaged:    "damaged: store or journal is not what was written",
+	exitRolledBack: "rolled back: store and journal do not belong together",
+	exitDiskFull:   "disk full",
+	exitNotRunning: "not running: the command needs the server, and it is not there",
+}
+
+func exitHelp() string {
+	var b strings.Builder
+	b.WriteString("Exit codes:\n")
+	for code, meaning := range exitMeanings {
+		fmt.Fprintf(&b, "  %2d  %s\n", code, meaning)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// A failure is an error that knows its exit code and what to do about it.
+type failure struct {
+	code int
+	err  error
+	hint string
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+func usage(cmd *cobra.Command, format string, args ...any) error {
+	return &failure{exitUsage, fmt.Errorf(format, args...), cmd.CommandPath() + " --help shows what it takes"}
+}
+
+func refuse(hint, format string, args ...any) error {
+	return &failure{exitRefused, fmt.Errorf(format, args...), hint}
+}
+
+// An answer is what errors of one kind mean to the person at the terminal.
+type answer struct {
+	is   error
+	code int
+	hint string
+}
+
+const (
+	hintRestore = "put back a backup of the whole data folder; what lies there now was not changed"
+	hintKey     = "name the right one with --root-key FILE or --passphrase-file FILE; the store was not changed"
+)
+
+var answers = []answer{
+	{config.ErrInvalid, exitUsage, "deploy/keyreeve.yaml explains every setting"},
+	{durable.ErrTemporary, exitRefused, "take a folder that lasts, or add --dev for a store that may be lost"},
+	{durable.ErrLocked, exitInUse, "stop the other one first, or use its admin socket"},
+	{keystore.ErrRolledBack, exitRolledBack, "put back the newest copies of store and journal, from one moment"},
+	{keystore.ErrForeignJournal, exitRolledBack, "put back the store and the journal that belong together"},
+	{audit.ErrForeign, exitRolledBack, "put back the store and the journal that belong together"},
+	{keystore.ErrWrongRootKey, exitWrongKey, hintKey},
+	{rootkey.ErrMissing, exitWrongKey, hintKey},
+	{rootkey.ErrTooOpen, exitWrongKey, ""},
+	{rootkey.ErrNotRootKey, exitWrongKey, hintKey},
+	{rootkey.ErrDamaged, exitWrongKey, ""},
+	{rootkey.ErrInsideData, exitRefused, "whoever copied the folder would have the key with it; put it elsewhere"},
+	{rootkey.ErrNoParams, exitWrongKey, ""},
+	{rootkey.ErrParams, exitWrongKey, ""},
+	{rootkey.ErrShort, exitRefused, ""},
+	{audit.ErrMissing, exitDamaged, hintRestore},
+	{audit.ErrCorrupt, exitDamaged, hintRestore},
+	{audit.ErrVersion, exitDamaged, "run the version that wrote it, or a newer one"},
+	{keystore.ErrCorrupt, exitDamaged, hintRestore},
+	{keystore.ErrDiskFull, exitDiskFull, "free space on the disk of the data folder"},
+	{audit.ErrDiskFull, exitDiskFull, "free space on the disk of the data folder"},
+	{keystore.ErrNoStore, exitNoStore, "make one: keyreeve init --data DIR"},
+	{bolt.ErrNoFile, exitNoStore, "make one: keyreeve init --data DIR"},
+	{admin.ErrNotRunning, exitNotRunning, "start it: keyreeve server --data DIR"},
+}
+
+var codeOf = map[admin.Code]int{
+	admin.CodeBadRequest: exitUsage,
+	admin.CodeNotFound:   exitNotFound,
+	admin.CodeExists:     exitRefused,
+	admin.CodeRefused:    exitRefused,
+	admin.CodeDiskFull:   exitDiskFull,
+	admin.CodeDamaged:    exitDamaged,
+	admin.CodeFailed:     exitOther,
+}
+
+// judge returns the exit code and the hint for an error.
+func judge(err error) (code int, hint string) {
+	var f *failure
+	if errors.As(err, &f) {
+		return f.code, f.hint
+	}
+	var e *admin.Error
+	if errors.As(err, &e) {
+		return codeOf[e.Code], e.Hint
+	}
+	for _, a := range answers {
+		if errors.Is(err, a.is) {
+			return a.code, a.hint
+		}
+	}
+	if durable.IsDiskFull(err) {
+		return exitDiskFull, "free space on the disk of the data folder"
+	}
+	return exitOther, ""
+}
+
+// fail tells the error to standard error and returns the exit code.
+func (a *app) fail(err error) int {
+	code, hint := judge(err)
+	_, _ = fmt.Fprintf(a.err, "keyreeve: error: %v\n", err)
+	if hint != "" {
+		_, _ = fmt.Fprintf(a.err, "hint: %s\n", hint)
+	}
+	return code
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/keyreeve/keyreeve/admin/adminserver"
+	"github.com/keyreeve/keyreeve/audit"
+	"github.com/keyreeve/keyreeve/certs"
+	"github.com/keyreeve/keyreeve/internal/config"
+	"github.com/keyreeve/keyreeve/internal/durable"
+	"github.com/keyreeve/keyreeve/keystore"
+	"github.com/keyreeve/keyreeve/keystore/bolt"
+	"github.com/keyreeve/keyreeve/keystore/rootkey"
+)
+
+// passphraseTime is how long a guess at the passphrase should take on this machine.
+const passphraseTime = time.Second
+
+// A builder makes a store in the staging folder and moves it into place.
+type builder struct {
+	app     *app
+	folder  folder
+	options initOptions
+	server  certs.ServerRequest
+
+	lock    *durable.Lock
+	leaf    *x509.Certificate
+	madeKey bool
+}
+
+// build leaves all or nothing. A step that is cut by a crash leaves the staging
+// folder, which no command takes for a store.
+func (b *builder) build(ctx context.Context) (err error) {
+	stage := folder(b.folder.staging())
+	if err := os.Mkdir(string(stage), 0o700); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.undo(stage))
+		}
+		err = errors.Join(err, b.lock.Unlock())
+	}()
+	if b.lock, err = durable.LockDir(string(stage)); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context, folder) error{b.makeKey, b.makeStore, b.check, b.settle} {
+		if err := aborted(ctx); err != nil {
+			return err
+		}
+		if err := step(ctx, stage); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *builder) undo(stage folder) error {
+	err := os.RemoveAll(string(stage))
+	if b.madeKey {
+		err = errors.Join(err, os.Remove(b.options.key.file))
+	}
+	return err
+}
+
+// makeKey makes the root key, or the parameters that make a passphrase into one.
+func (b *builder) makeKey(_ context.Context, stage folder) error {
+	if b.options.key.file != "" {
+		err := rootkey.CreateFile(b.options.key.file, string(b.folder))
+		b.madeKey = err == nil
+		return err
+	}
+	passphrase, err := b.app.passphrase(b.options.key.passphrase, true)
+	if err != nil {
+		return err
+	}
+	defer passphrase.Clear()
+	if err := rootkey.CheckPassphrase(passphrase); err != nil {
+		return err
+	}
+	return rootkey.CreateParams(stage.passphrase(), rootkey.Calibrate(passphraseTime, b.app.now))
+}
+
+// makeStore makes file and journal, and the store in them with its CA and the
+// server's certificate.
+func (b *builder) makeStore(ctx context.Context, stage folder) (err error) {
+	key, _, err := b.app.rootKey(stage, b.options.key)
+	if err != nil {
+		return err
+	}
+	defer key.Clear()
+	if err := bolt.Create(stage.store(), bolt.Options{}); err != nil {
+		return err
+	}
+	v := &vault{folder: stage, id: keystore.NewStoreID()}
+	defer func() { err = errors.Join(err, v.close(context.WithoutCancel(ctx))) }()
+	if v.backend, err = bolt.Open(stage.store(), bolt.Options{}); err != nil {
+		return err
+	}
+	logger := slog.New(slog.DiscardHandler)
+	if err := audit.Create(v.auditConfig(b.app, logger)); err != nil {
+		return err
+	}
+	if v.journal, err = audit.Open(v.auditConfig(b.app, logger)); err != nil {
+		return err
+	}
+	c := v.storeConfig(b.app, opening{config: config.Default(), logger: logger}, key)
+	if err := keystore.Create(ctx, c); err != nil {
+		return err
+	}
+	if v.store, err = keystore.Open(ctx, c); err != nil {
+		return err
+	}
+	ca, err := adminserver.CreateCA(ctx, v.store, b.app.now, b.app.rand)
+	if err != nil {
+		return err
+	}
+	return b.issue(ca, stage)
+}
+
+func (b *builder) issue(ca *certs.CA, stage folder) error {
+	server, err := ca.IssueServer(b.server)
+	if err != nil {
+		return err
+	}
+	defer server.Clear()
+	b.leaf = server.Certificate
+	return certs.WriteServer(stage.tls(), server)
+}
+
+// check loads the certificates as the server will.
+func (b *builder) check(_ context.Context, stage folder) error {
+	_, err := certs.LoadServer(stage.tls(), b.app.now())
+	return err
+}
+
+// settle puts the whole folder into place in one step.
+func (b *builder) settle(_ context.Context, stage folder) error {
+	if err := durable.OS.SyncDir(string(stage)); err != nil {
+		return err
+	}
+	if err := moveInto(string(stage), string(b.folder)); err != nil {
+		return err
+	}
+	return durable.OS.SyncDir(filepath.Dir(string(b.folder)))
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// show prints value as JSON, or calls table with a writer that aligns columns
+// parted by tabs.
+func (a *app) show(cmd *cobra.Command, o *options, value any, table func(io.Writer)) error {
+	switch o.output {
+	case "json":
+		enc := json.NewEncoder(a.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(value)
+	case "table":
+		w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+		table(w)
+		return w.Flush()
+	}
+	return usage(cmd, "unknown output %q: want table or json", o.output)
+}
+
+func line(w io.Writer, columns ...string) {
+	_, _ = fmt.Fprintln(w, strings.Join(columns, "\t"))
+}
+
+// field is a line of a single record; empty values are left out.
+func field(w io.Writer, name, value string) {
+	if value != "" {
+		line(w, name, value)
+	}
+}
+
+func date(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02 15:04:05Z")
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyreeve/keyreeve/admin"
+	"github.com/keyreeve/keyreeve/internal/config"
+)
+
+func newApp() *app {
+	program := os.Args[0]
+	if strings.Contains(program, "/") { // as typed, it holds only in this folder
+		if path, err := filepath.Abs(program); err == nil {
+			program = path
+		}
+	}
+	return &app{program: program, in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ(), now: time.Now, rand: rand.Reader}
+}
+
+// options are the flags that many commands have.
+type options struct {
+	data   string
+	socket string
+	output string
+}
+
+const rootHelp = `Keyreeve is a key management server: KMIP 1.0 to 1.4 over mutual TLS, keys sealed
+in one file, every release of a key in a journal.
+
+  keyreeve init --data DIR                   make a store
+  keyreeve server --data DIR                 serve it
+  keyreeve client add NAME --data DIR --out BUNDLE    let a client in`
+
+func (a *app) root() *cobra.Command {
+	o := &options{}
+	cmd := &cobra.Command{
+		Use:               "keyreeve",
+		Short:             "a key management server for KMIP, and its command line",
+		Long:              rootHelp + "\n\n" + exitHelp(),
+		Args:              noArgs,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return cmd.Help()
+		},
+	}
+	flags := cmd.PersistentFlags()
+	flags.StringVar(&o.data, "data", "", "data folder (environment: KEYREEVE_DATA)")
+	flags.StringVar(&o.socket, "socket", "", "admin socket, where it is not admin.sock in the data folder")
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage(cmd, "%v", err)
+	})
+	cmd.AddCommand(a.initCommand(o), a.serverCommand(o), a.clientCommand(o), a.keyCommand(o),
+		a.thumbprintCommand(o), a.verifyCommand(o), a.versionCommand(o))
+	return cmd
+}
+
+// noun returns a command that does nothing but hold the verbs below it.
+func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, RunE: func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usage(cmd, "unknown command %q for %q", args[0], cmd.CommandPath())
+		}
+		return cmd.Help()
+	}}
+	cmd.AddCommand(verbs...)
+	return cmd
+}
+
+func noArgs(cmd *cobra.Command, args []string) error { return takes(0, "")(cmd, args) }
+
+// takes wants n arguments, which what names.
+func takes(n int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) > n && cmd.HasSubCommands():
+			return usage(cmd, "unknown command %q", args[0])
+		case len(args) > n:
+			return usage(cmd, "%q is one argument too many", args[n])
+		case len(args) < n:
+			return usage(cmd, "%s is missing", what)
+		}
+		return nil
+	}
+}
+
+func (a *app) env(name string) string {
+	for _, pair := range a.environ {
+		if value, ok := strings.CutPrefix(pair, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// dataFolder returns the absolute path of the data folder, which need not exist.
+func (a *app) dataFolder(cmd *cobra.Command, o *options) (string, error) {
+	data := o.data
+	if data == "" {
+		data = a.env(config.Env("data"))
+	}
+	if data == "" {
+		return "", usage(cmd, "no data folder: give --data DIR or set %s", config.Env("data"))
+	}
+	return filepath.Abs(data)
+}
+
+// adminClient returns a client of the server that serves the data folder.
+func (a *app) adminClient(cmd *cobra.Command, o *options) (*admin.Client, error) {
+	data, err := a.dataFolder(cmd, o)
+	if err != nil {
+		return nil, err
+	}
+	socket := o.socket
+	if socket == "" {
+		socket = a.env(config.Env("admin_socket"))
+	}
+	if socket == "" {
+		if err := needStore(data); err != nil {
+			return nil, err
+		}
+		socket = folder(data).socket()
+	}
+	return admin.NewClient(socket), nil
+}
+
+func (o *options) outputFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
+}
+
+func (a *app) print(format string, args ...any) { _, _ = fmt.Fprintf(a.out, format, args...) }

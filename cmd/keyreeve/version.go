@@ -1,0 +1,38 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) versionCommand(*options) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "print the version", Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			a.print("keyreeve %s\n", version())
+			return nil
+		},
+	}
+}
+
+// version says what was built: the module's version, or the commit, and with
+// which Go.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	name := info.Main.Version
+	if name == "" || name == "(devel)" {
+		name = "devel"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && name == "devel" {
+			name += " " + s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return fmt.Sprintf("%s (%s %s/%s)", name, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
