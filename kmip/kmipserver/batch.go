@@ -171,7 +171,11 @@ func (w *work) malformed(v kmip.Version, err error) (out []byte, open bool) {
 		return nil, false
 	}
 	var said *kmip.Error
-	if !errors.As(err, &said) {
+	switch {
+	case errors.As(err, &said):
+	case !v.Supported(): // no wonder that it cannot be read
+		said = kmip.NewError(kmip14.ResultReasonInvalidMessage, "protocol version %v is not supported", v)
+	default:
 		said = kmip.NewError(kmip14.ResultReasonInvalidMessage, "the message cannot be parsed: %v", err)
 	}
 	w.header = kmip.ResponseHeader{Version: nearest(v)}

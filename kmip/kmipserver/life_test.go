@@ -6,8 +6,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -237,6 +240,51 @@ func TestPanicIsContained(t *testing.T) {
 		lines := log.Lines(slog.LevelError)
 		if len(lines) != 2 || !strings.Contains(lines[0].Text, "answer") || strings.Contains(lines[0].Text, "0011") {
 			t.Errorf("logged %v, expected where it was and not what", lines)
+		}
+	})
+}
+
+// failing is a listener that fails a few times before it works.
+type failing struct {
+	*kmiptest.PipeListener
+	errs []error
+}
+
+func (l *failing) Accept() (net.Conn, error) {
+	if len(l.errs) > 0 {
+		err := l.errs[0]
+		l.errs = l.errs[1:]
+		return nil, err
+	}
+	return l.PipeListener.Accept()
+}
+
+// TestAcceptFailures: running out of files is waited out; a listener that is
+// broken ends Serve, and does not make it spin.
+func TestAcceptFailures(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, kmipserver.Limits{})
+		full := &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+		l := &failing{PipeListener: newPipe(), errs: []error{full, full, full}}
+		done := make(chan error, 1)
+		go func() { done <- r.KMIP.Serve(context.Background(), l) }()
+		r.listener = l.PipeListener
+		wantSuccess(t, exchange(t, r.dial("a", home), discover()))
+		if n := len(r.Log.Lines(slog.LevelWarn)); n != 3 {
+			t.Errorf("%d warnings, expected 3", n)
+		}
+		if err := r.Shutdown(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("Serve returned %v after Shutdown", err)
+		}
+	})
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, kmipserver.Limits{})
+		broken := &failing{PipeListener: newPipe(), errs: []error{syscall.EBADF}}
+		if err := r.KMIP.Serve(context.Background(), broken); !errors.Is(err, syscall.EBADF) {
+			t.Errorf("Serve returned %v for a broken listener", err)
 		}
 	})
 }

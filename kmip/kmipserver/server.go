@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/keyreeve/keyreeve/kmip/operations"
@@ -136,8 +137,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 }
 
-// temporary tells a failure that passes from a listener that is gone.
-func temporary(err error) bool { return !errors.Is(err, net.ErrClosed) }
+// temporary tells a failure that passes from a listener that is gone: no more
+// files or memory for now, or a client that left before it was accepted.
+func temporary(err error) bool {
+	for _, passing := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+		syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EINTR, syscall.EPERM, syscall.EPROTO} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return false
+}
 
 func sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
