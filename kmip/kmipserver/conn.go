@@ -186,7 +186,7 @@ func (c *conn) answer(request *buffer) bool {
 			slog.String("remote", c.remote), slog.String("client", peer.Principal.Client))
 		return false
 	}
-	response := takeBuffer(responseSize)
+	response := takeBuffer(responseRoom(len(request.data)))
 	out, open := s.handle(s.ctx, &peer.Principal, request.data, response.data)
 	defer func() { response.release(out) }()
 	if len(out) == 0 {
@@ -203,9 +203,10 @@ func (c *conn) answer(request *buffer) bool {
 	return open
 }
 
-// responseSize is the room that an answer gets at first; every answer to a
-// vCenter fits.
-const responseSize = 1 << 10
+// responseRoom is the room that an answer gets at first: enough for a batch of
+// Gets, so that the answer seldom has to move to a larger buffer, which leaves
+// a copy behind that only the garbage collector clears.
+func responseRoom(request int) int { return max(1<<10, min(2*request, 1<<16)) }
 
 // ended counts a connection that said nothing for too long. One that closes
 // between requests, or sends none at all, is a client that is done: vCenter
