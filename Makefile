@@ -4,12 +4,12 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-DATA     ?= keyreeve-data
-FUZZTIME ?= 20s
-BENCH    ?= .
-CASES    ?= $(KMIP_CASES)
-GO       ?= go
-NOCGO    = CGO_ENABLED=0 $(GO)
+DATA      ?= keyreeve-data
+FUZZTIME  ?= 20s
+BENCH     ?= .
+BENCHTIME ?= 1s
+GO        ?= go
+NOCGO     = CGO_ENABLED=0 $(GO)
 
 SHELL         = /bin/bash
 .SHELLFLAGS   = -eu -o pipefail -c
@@ -75,7 +75,7 @@ conformance: build ## OASIS test cases over TLS (KMIP_CASES=folder, KMIPCONF=fol
 	.ci/conformance
 
 bench: ## benchmarks that need only Go
-	$(NOCGO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+	$(NOCGO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
 
 long: test race fuzz lint interop power ## everything that needs no other folder
 
