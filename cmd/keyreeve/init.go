@@ -52,7 +52,7 @@ func (a *app) initCommand(o *options) *cobra.Command {
 	f.StringVar(&i.key.file, "root-key", a.env(config.Env("root_key_file")), "where the root key's file is made (default: DIR.rootkey)")
 	f.StringVar(&i.key.passphrase, "passphrase-file", a.env(config.Env("passphrase_file")), "take a passphrase instead of a root key file, from the first line of this file; - asks at the terminal")
 	f.StringVar(&i.keyType, "key-type", "", "the server's key: rsa2048 (default) or p256")
-	f.BoolVar(&i.dev, "dev", false, "allow a temporary folder, for a store that may be lost")
+	f.BoolVar(&i.dev, "dev", a.env(config.Env("dev")) == "true", "allow a temporary folder, for a store that may be lost")
 	return cmd
 }
 

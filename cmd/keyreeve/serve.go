@@ -47,7 +47,7 @@ type service struct {
 
 // serve runs until ctx ends.
 func (a *app) serve(ctx context.Context, c config.Config, o *serverOptions) error {
-	if err := checkPlace(c.Data, o.dev); err != nil {
+	if err := checkPlace(c.Data, c.Dev); err != nil {
 		return err
 	}
 	if err := harden(); err != nil {

@@ -29,12 +29,12 @@ var settingFlags = []struct{ flag, setting, help string }{
 	{"passphrase-file", "passphrase_file", "the file with the passphrase, where the store was made with one"},
 	{"log-format", "log_format", "text or json"},
 	{"log-level", "log_level", "debug, info, warn or error"},
+	{"dev", "dev", "allow a temporary folder, for a store that may be lost"},
 }
 
 type serverOptions struct {
 	configFile string
 	readyFile  string
-	dev        bool
 
 	levelByFlag bool // so that a reload does not undo it
 }
@@ -52,16 +52,19 @@ func (a *app) serverCommand(*options) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	addSettingFlags(cmd, "listen", "metrics-listen", "root-key", "passphrase-file", "log-format", "log-level")
+	addSettingFlags(cmd, "listen", "metrics-listen", "root-key", "passphrase-file", "log-format", "log-level", "dev")
 	a.configFlag(cmd, &s.configFile)
 	f.StringVar(&s.readyFile, "ready-file", "", "write the bound KMIP address to this file when the server serves")
-	f.BoolVar(&s.dev, "dev", false, "allow a temporary folder, for a store that may be lost")
 	return cmd
 }
 
 func addSettingFlags(cmd *cobra.Command, names ...string) {
 	for _, sf := range settingFlags {
-		if slices.Contains(names, sf.flag) {
+		switch {
+		case !slices.Contains(names, sf.flag):
+		case sf.flag == "dev":
+			cmd.Flags().Bool(sf.flag, false, sf.help)
+		default:
 			cmd.Flags().String(sf.flag, "", sf.help)
 		}
 	}

@@ -26,7 +26,8 @@ var settings = []setting{
 	{"log_level", setLogLevel},
 	text("root_key_file", func(c *Config) *string { return &c.RootKeyFile }),
 	text("passphrase_file", func(c *Config) *string { return &c.PassphraseFile }),
-	{"legacy_suites", setLegacySuites},
+	yesNo("legacy_suites", func(c *Config) *bool { return &c.LegacySuites }),
+	yesNo("dev", func(c *Config) *bool { return &c.Dev }),
 	duration("grace_period", 0, func(c *Config) *time.Duration { return &c.GracePeriod }),
 	{"indexed_attributes", setIndexedAttributes},
 	duration("lease_time", time.Second, func(c *Config) *time.Duration { return &c.LeaseTime }),
@@ -130,13 +131,14 @@ func setLogLevel(c *Config, value string) error {
 	return nil
 }
 
-func setLegacySuites(c *Config, value string) error {
-	switch value {
-	case "true", "false":
-		c.LegacySuites = value == "true"
+func yesNo(name string, field func(*Config) *bool) setting {
+	return setting{name, func(c *Config, value string) error {
+		if value != "true" && value != "false" {
+			return fmt.Errorf("%q is neither true nor false", value)
+		}
+		*field(c) = value == "true"
 		return nil
-	}
-	return fmt.Errorf("%q is neither true nor false", value)
+	}}
 }
 
 // setIndexedAttributes takes names with commas between them.
