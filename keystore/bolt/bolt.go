@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ var ErrNoFile = errors.New("there is no store")
 
 // Options are all optional.
 type Options struct {
-	// FS makes, renames and syncs the folder in Create; durable.OS when nil. bbolt opens and writes the file itself.
+	// FS makes, renames and syncs what is not bbolt's own work; durable.OS when nil. bbolt itself opens and writes the file.
 	FS durable.FS
 	// MapSize is the number of bytes mapped from the start, 1 GiB when 0. It is address space, not memory; a file
 	// that grows beyond it makes a commit wait until the Views of that moment end.
@@ -54,6 +55,7 @@ func (o Options) withDefaults() Options {
 // Backend implements keystore.Backend on one file. Its methods may be called from several goroutines.
 type Backend struct {
 	path string
+	fs   durable.FS
 	db   *bbolt.DB
 	file *os.File // bbolt's own, to give the lock back when bbolt cannot close any more
 
@@ -64,9 +66,10 @@ type Backend struct {
 	views   snapshots
 	readers sync.Pool // of *reader
 
-	failed atomic.Pointer[failure] // set once: no Update any more
-	stuck  atomic.Bool             // bbolt died holding its locks: do not call it again
-	closed atomic.Bool
+	failed    atomic.Pointer[failure] // set once: no Update any more
+	uncertain atomic.Uint64           // the transaction whose commit failed: Views must not see it
+	stuck     atomic.Bool             // bbolt died holding its locks: do not call it again
+	closed    atomic.Bool
 }
 
 type failure struct{ cause error }
@@ -121,7 +124,7 @@ func removeTemp(fsys durable.FS, temp string) error {
 // (or another Open) has it, or keystore.ErrCorrupt. The time that it takes does not depend on the number of keys.
 func Open(path string, o Options) (*Backend, error) {
 	o = o.withDefaults()
-	b := &Backend{path: path, writer: make(chan struct{}, 1), checked: make(map[uint64]bool)}
+	b := &Backend{path: path, fs: o.FS, writer: make(chan struct{}, 1), checked: make(map[uint64]bool)}
 	b.readers.New = func() any { return new(reader) }
 	if err := b.open(o); err != nil {
 		return nil, fmt.Errorf("opening the store %s: %w", path, err)
@@ -165,14 +168,26 @@ func (b *Backend) openFile(path string, flag int, _ os.FileMode) (*os.File, erro
 	if err := lockFile(f, lockTimeout); err != nil {
 		return nil, errors.Join(b.lockError(err), f.Close())
 	}
-	if err := readFromDisk(f); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	if err := checkBeforeOpen(f); err != nil {
-		return nil, errors.Join(err, f.Close())
+	for _, step := range []func(*os.File) error{b.settle, dropCache, checkBeforeOpen} {
+		if err := step(f); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
 	}
 	b.file = f
 	return f, nil
+}
+
+// settle syncs what an earlier process may have written without a sync that succeeded, before anybody reads it: a
+// client must not be told of a commit that a power cut still takes back.
+func (b *Backend) settle(*os.File) error {
+	f, err := b.fs.OpenFile(b.path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("syncing what an earlier process left: %w", err)
+	}
+	return nil
 }
 
 // lockError says who serves the store, if the folder's lock file tells it.
@@ -208,7 +223,7 @@ func openError(err error) error {
 
 // firstLook reads the directory of families once, so that damage at the root is found now.
 func (b *Backend) firstLook() error {
-	s, err := b.acquire()
+	s, err := b.acquire(context.Background())
 	if err != nil {
 		return err
 	}
@@ -225,7 +240,7 @@ func (b *Backend) Close() error {
 		return nil
 	}
 	<-b.writer // for good
-	b.dropCached(true)
+	b.beginCommit()
 	if b.stuck.Load() {
 		return b.abandon()
 	}

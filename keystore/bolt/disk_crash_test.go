@@ -48,7 +48,7 @@ func TestDiskPowerCut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for range rounds(t) {
 				seed := newSeed(t)
-				r, err := record(t, sys, seed, bugs{}, nil)
+				r, err := record(t, sys, usual(seed))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -102,7 +102,9 @@ func TestDiskSeededBugs(t *testing.T) {
 		for name, sys := range systems {
 			t.Run(name+"/"+bug, func(t *testing.T) {
 				seed := newSeed(t)
-				r, err := record(t, sys, seed, tc.bugs, tc.fault)
+				w := usual(seed)
+				w.bugs, w.fault = tc.bugs, tc.fault
+				r, err := record(t, sys, w)
 				if err != nil {
 					t.Fatal(err)
 				}

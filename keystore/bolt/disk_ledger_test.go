@@ -5,8 +5,10 @@ package bolt_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 
@@ -19,18 +21,23 @@ const never = int(^uint(0) >> 1)
 // span is when something was asked for and when it was answered, in numbers of changes on the disk.
 type span struct{ asked, answered int }
 
+// read is an answer that told a version. What was read must stay, even where the answer to its writer was an error.
+type read struct{ answered, version int }
+
 // ledger is what clients were told. Each object has one client, so its versions come one after the other.
 type ledger struct {
 	d *keystoretest.Disk
 
+	begin int // changes that are older than the run
+
 	mu       sync.Mutex
 	inited   span
 	versions map[int][]span // of an object: versions 1, 2, 3
-	gets     map[int][]span
+	gets     map[int][]read
 }
 
 func newLedger(d *keystoretest.Disk) *ledger {
-	return &ledger{d: d, inited: span{0, never}, versions: make(map[int][]span), gets: make(map[int][]span)}
+	return &ledger{d: d, inited: span{0, never}, versions: make(map[int][]span), gets: make(map[int][]read)}
 }
 
 // change asks s for the next versions and notes the answer.
@@ -54,11 +61,10 @@ func (l *ledger) change(s subject, ids ...int) error {
 }
 
 func (l *ledger) get(s subject, id int) error {
-	asked := l.d.Len()
-	err := s.Get(id)
+	version, err := s.Get(id)
 	if err == nil {
 		l.mu.Lock()
-		l.gets[id] = append(l.gets[id], span{asked, l.d.Len()})
+		l.gets[id] = append(l.gets[id], read{l.d.Len(), version})
 		l.mu.Unlock()
 	}
 	return err
@@ -81,8 +87,13 @@ func (l *ledger) judge(at int, state, releases map[int]int) error {
 				most = i + 1
 			}
 		}
+		for _, g := range l.gets[id] {
+			if g.answered <= at {
+				least = max(least, g.version)
+			}
+		}
 		if got := state[id]; got < least || got > most {
-			return fmt.Errorf("object %d has version %d; %d was answered, %d was asked for", id, got, least, most)
+			return fmt.Errorf("object %d has version %d; %d was told, %d was asked for", id, got, least, most)
 		}
 	}
 	for id, gets := range l.gets {
@@ -99,20 +110,47 @@ func (l *ledger) judge(at int, state, releases map[int]int) error {
 	return nil
 }
 
-// recorded is one run of the workload.
-type recorded struct {
-	*ledger
-	sys system
+// workload is what clients do. A life is from open to close; each client makes so many objects in each.
+type workload struct {
+	seed                    uint64
+	clients, objects, lives int
+	bugs                    bugs
+	fault                   func(int, keystoretest.Change) keystoretest.Fault
 }
 
-// record runs the workload: the store is made, opened, used by several clients, closed, opened again and used. The
-// first error ends it; the caller says whether there may be one.
-func record(t *testing.T, sys system, seed uint64, with bugs, fault func(int, keystoretest.Change) keystoretest.Fault) (recorded, error) {
+func usual(seed uint64) workload { return workload{seed: seed, clients: 3, objects: 4, lives: 2} }
+
+// recorded is one run of a workload.
+type recorded struct {
+	*ledger
+	workload
+	sys  system
+	life int
+}
+
+// record runs the workload: the store is made, opened, used, closed, opened again and used. The first error ends it;
+// the caller says whether there may be one.
+func record(t *testing.T, sys system, w workload) (*recorded, error) {
 	t.Helper()
-	d := newDisk(t, t.TempDir())
-	d.Fault = fault
-	r := recorded{newLedger(d), sys}
-	return r, r.work(d.Root(), seed, with)
+	d := newDisk(t, tempDir(t))
+	d.Fault = w.fault
+	r := &recorded{ledger: newLedger(d), workload: w, sys: sys}
+	if err := sys.Init(d.Root(), d.FS()); err != nil {
+		return r, err
+	}
+	r.inited.answered = d.Len()
+	return r, r.live()
+}
+
+// tempDir is t.TempDir without the test's long name: a test makes hundreds.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "keyreeve-disk-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 func newDisk(t *testing.T, dir string) *keystoretest.Disk {
@@ -125,17 +163,15 @@ func newDisk(t *testing.T, dir string) *keystoretest.Disk {
 	return d
 }
 
-func (r *recorded) work(dir string, seed uint64, with bugs) error {
-	if err := r.sys.Init(dir, r.d.FS()); err != nil {
-		return err
-	}
-	r.inited.answered = r.d.Len()
-	for life := range 2 {
-		s, err := r.sys.Open(dir, r.d.FS(), with)
+// live goes through the lives that are left.
+func (r *recorded) live() error {
+	for r.life < r.lives {
+		s, err := r.sys.Open(r.d.Root(), r.d.FS(), r.bugs)
 		if err != nil {
 			return err
 		}
-		err = r.clients(s, seed, life)
+		r.life++
+		err = r.use(s)
 		if err := errors.Join(err, s.Close()); err != nil {
 			return err
 		}
@@ -143,32 +179,46 @@ func (r *recorded) work(dir string, seed uint64, with bugs) error {
 	return nil
 }
 
-const (
-	clients = 3
-	objects = 4 // that each client makes in each life
-)
-
-func (r *recorded) clients(s subject, seed uint64, life int) error {
+func (r *recorded) use(s subject) error {
 	var wg sync.WaitGroup
-	errs := make([]error, clients)
-	for c := range clients {
+	errs := make([]error, r.clients)
+	for c := range r.clients {
+		n := r.life*r.clients + c
 		wg.Go(func() {
-			rnd := rand.New(rand.NewPCG(seed, uint64(life*clients+c)))
-			errs[c] = r.client(s, rnd, (life*clients+c)*objects)
+			rnd := rand.New(rand.NewPCG(r.seed, uint64(n)))
+			if errs[c] = r.client(s, rnd, n*r.objects); errs[c] != nil {
+				errs[c] = errors.Join(errs[c], r.refused(s, 1_000+n))
+			}
 		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
 }
 
+var errNotRefused = errors.New("a change was taken after a failed write or sync")
+
+// refused reads all and tries a change after a failure. A read may fail; if it does not, what it told must stay.
+func (r *recorded) refused(s subject, id int) error {
+	r.mu.Lock()
+	ids := slices.Sorted(maps.Keys(r.versions))
+	r.mu.Unlock()
+	for _, id := range ids {
+		_ = r.get(s, id)
+	}
+	if r.change(s, id) == nil {
+		return errNotRefused
+	}
+	return nil
+}
+
 // client makes objects one by one and two at a time, and takes them on through their lives, reading between.
 func (r *recorded) client(s subject, rnd *rand.Rand, first int) error {
 	made := 0
-	for step := 0; made < objects || step < 3*objects; step++ {
+	for step := 0; made < r.objects || step < 3*r.objects; step++ {
 		var err error
 		switch id := first + rnd.IntN(max(made, 1)); {
-		case made == 0 || made < objects && rnd.IntN(3) == 0:
-			n := min(1+rnd.IntN(2), objects-made)
+		case made == 0 || made < r.objects && rnd.IntN(3) == 0:
+			n := min(1+rnd.IntN(2), r.objects-made)
 			ids := []int{first + made, first + made + 1}[:n]
 			made += n
 			err = r.change(s, ids...)
@@ -213,6 +263,9 @@ func (r *recorded) inspect(dir string, at int) error {
 func (r *recorded) crashes(t *testing.T, seed uint64, count int) (images int, err error) {
 	t.Helper()
 	replay := r.d.Replay()
+	for replay.At() < r.begin {
+		replay.Step()
+	}
 	for {
 		for i := range count {
 			cut := keystoretest.RandomCut(seed + uint64(replay.At()*count+i))
@@ -232,6 +285,7 @@ func (r *recorded) crash(replay *keystoretest.Replay, cut keystoretest.Cut) erro
 	if err != nil {
 		return err
 	}
+	hook(r.d)
 	defer func() { _ = os.RemoveAll(dir) }()
 	if err := replay.Image(dir, cut); err != nil {
 		return err

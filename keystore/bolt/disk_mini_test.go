@@ -41,7 +41,8 @@ type bugs struct {
 type subject interface {
 	// Change takes several objects to their next versions, all or none.
 	Change(next map[int]int) error
-	Get(id int) error
+	// Get returns the version that it saw.
+	Get(id int) (version int, err error)
 	// State returns the versions of all objects that there are, after checking everything that can be checked.
 	State() (map[int]int, error)
 	// Releases counts, for each object, the records of its releases; it fails when a version has no record.
@@ -188,19 +189,19 @@ func miniObject(id int) (o [16]byte) {
 	return o
 }
 
-func (s *miniStore) Get(id int) error {
-	err := s.b.View(ctx, func(kv keystore.KV) error {
+func (s *miniStore) Get(id int) (version int, err error) {
+	err = s.b.View(ctx, func(kv keystore.KV) error {
 		v, err := kv.Get(miniKey(id))
-		if err == nil && v == nil {
-			err = keystore.ErrCorrupt
+		if err == nil {
+			_, err = fmt.Sscanf(string(v), "object %d version %d.", new(int), &version)
 		}
 		return err
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	_, err = s.j.Append(audit.Normal, audit.Event{Class: audit.Release, Outcome: audit.Success, HasObject: true, Object: miniObject(id), Operation: "Get"})
-	return err
+	return version, err
 }
 
 func (s *miniStore) State() (map[int]int, error) {

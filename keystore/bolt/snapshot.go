@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"unsafe"
@@ -14,9 +15,11 @@ import (
 // Views may use it at once.
 type snapshot struct {
 	pages
-	tx       *bbolt.Tx
-	families []family
-	refs     int // guarded by snapshots.mu
+	tx        *bbolt.Tx
+	txid      uint64
+	directory root // of the families
+	families  []family
+	refs      int // guarded by snapshots.mu
 }
 
 // family is one bucket: all keys with the same first byte.
@@ -39,12 +42,14 @@ func (s *snapshot) family(name byte) (root, bool) {
 type snapshots struct {
 	mu     sync.Mutex
 	cached *snapshot
-	epoch  uint64 // counts the commits begun
-	hold   bool   // a commit is under way: cache nothing
+	epoch  uint64        // counts the commits begun
+	commit chan struct{} // while a commit is under way, and closed at its end: cache nothing
 }
 
-// acquire returns a snapshot of what was last committed. release it.
-func (b *Backend) acquire() (*snapshot, error) {
+// acquire returns a snapshot of what was last committed. release it. It waits in one case: when the commit under way has
+// written its meta page and not synced it yet. bbolt then begins with that commit, which a power cut may take back, and
+// gives the pages of the one before to the next commit.
+func (b *Backend) acquire(ctx context.Context) (*snapshot, error) {
 	b.views.mu.Lock()
 	if s := b.views.cached; s != nil {
 		s.refs++
@@ -54,14 +59,22 @@ func (b *Backend) acquire() (*snapshot, error) {
 	epoch := b.views.epoch
 	b.views.mu.Unlock()
 
-	s, err := b.begin()
+	s, wait, err := b.begin()
+	if wait != nil {
+		select {
+		case <-wait:
+			return b.acquire(ctx)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	b.views.mu.Lock()
 	defer b.views.mu.Unlock()
 	s.refs = 1
-	if b.views.epoch == epoch && !b.views.hold && b.views.cached == nil {
+	if b.views.epoch == epoch && b.views.commit == nil && b.views.cached == nil {
 		s.refs++
 		b.views.cached = s
 	}
@@ -78,37 +91,61 @@ func (b *Backend) release(s *snapshot) {
 	}
 }
 
-// dropCached makes later Views begin anew. With hold, none of theirs is kept until dropCached(false).
-func (b *Backend) dropCached(hold bool) {
+// beginCommit makes Views begin a transaction each, so that bbolt sees an end of its readers.
+func (b *Backend) beginCommit() {
+	b.dropCached(make(chan struct{}))
+}
+
+// endCommit lets the Views that waited for it begin.
+func (b *Backend) endCommit() {
+	close(b.dropCached(nil))
+}
+
+func (b *Backend) dropCached(commit chan struct{}) (before chan struct{}) {
 	b.views.mu.Lock()
 	s := b.views.cached
-	b.views.cached = nil
-	b.views.hold = hold
+	before = b.views.commit
+	b.views.cached, b.views.commit = nil, commit
 	b.views.epoch++
 	b.views.mu.Unlock()
 	if s != nil {
 		b.release(s)
 	}
+	return before
 }
 
-// begin opens a read transaction and looks up the families.
-func (b *Backend) begin() (s *snapshot, err error) {
+func (b *Backend) commitUnderWay() chan struct{} {
+	b.views.mu.Lock()
+	defer b.views.mu.Unlock()
+	return b.views.commit
+}
+
+// begin opens a read transaction and looks up the families. With wait the caller has to try again when that is closed.
+func (b *Backend) begin() (s *snapshot, wait chan struct{}, err error) {
 	if b.closed.Load() {
-		return nil, fmt.Errorf("the store %s is closed", b.path)
+		return nil, nil, fmt.Errorf("the store %s is closed", b.path)
 	}
 	if b.stuck.Load() {
-		return nil, fmt.Errorf("%w: bbolt could not begin a transaction earlier; restart", keystore.ErrCorrupt)
+		return nil, nil, fmt.Errorf("%w: bbolt could not begin a transaction earlier; restart", keystore.ErrCorrupt)
 	}
 	tx, err := b.beginTx(false)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	uncertain := b.uncertain.Load()
+	if uncertain != 0 && uint64(tx.ID()) >= uncertain {
+		if wait := b.commitUnderWay(); wait != nil {
+			b.end(tx)
+			return nil, wait, nil
+		}
+		uncertain = b.uncertain.Load() // it may have ended just now
 	}
 	s = &snapshot{tx: tx}
-	if err := s.look(); err != nil {
+	if err := s.look(uncertain); err != nil {
 		b.end(tx)
-		return nil, err
+		return nil, nil, err
 	}
-	return s, nil
+	return s, nil, nil
 }
 
 // beginTx is bbolt's Begin. When that panics (both meta pages have gone bad in memory) its locks stay taken.
@@ -136,13 +173,41 @@ func (b *Backend) end(tx *bbolt.Tx) {
 }
 
 // look maps the pages of s.tx and reads the directory of families. A page that cannot be read gives ErrCorrupt.
-func (s *snapshot) look() error {
+// uncertain is the transaction whose commit failed, 0 if none did: when bbolt begins with that, the one before is
+// taken. What a power cut may take back must not be told to anybody.
+func (s *snapshot) look(uncertain uint64) error {
 	return guard(func() error {
-		s.pages = pagesOf(s.tx)
+		s.pages, s.txid, s.directory = pagesOf(s.tx), uint64(s.tx.ID()), rootOf(s.tx)
+		if uncertain != 0 && s.txid >= uncertain {
+			if err := s.stepBack(uncertain - 1); err != nil {
+				return err
+			}
+		}
 		w := walk{p: s.pages, flags: bucketLeaf, visit: s.addFamily}
-		_, err := w.tree(rootOf(s.tx))
+		_, err := w.tree(s.directory)
 		return err
 	})
+}
+
+// stepBack goes to an earlier transaction, whose meta page is still there because nothing was committed since.
+func (s *snapshot) stepBack(txid uint64) error {
+	m, ok := s.meta(txid)
+	if !ok || m.high > uint64(len(s.data))/s.size {
+		return fmt.Errorf("%w: what was committed last cannot be read: restart", keystore.ErrFailed)
+	}
+	s.data = s.data[:m.high*s.size]
+	s.txid, s.directory = txid, root{page: m.root}
+	return nil
+}
+
+// meta returns the meta page of a transaction, if it has not been overwritten.
+func (s *snapshot) meta(txid uint64) (meta, bool) {
+	for at := range uint64(2) {
+		if m, ok := parseMeta(s.data[at*s.size:]); ok && m.tx == txid {
+			return m, true
+		}
+	}
+	return meta{}, false
 }
 
 func (s *snapshot) addFamily(name, value []byte) (bool, error) {

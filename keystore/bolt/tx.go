@@ -32,7 +32,7 @@ func (b *Backend) View(ctx context.Context, fn func(kv keystore.KV) error) (err 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s, err := b.acquire()
+	s, err := b.acquire(ctx)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (b *Backend) Update(ctx context.Context, fn, prepared func(kv keystore.KV) 
 		return err
 	}
 	defer b.pending.reset()
-	isPrepared, err := b.gather(fn, prepared)
+	isPrepared, err := b.gather(ctx, fn, prepared)
 	if err == nil && len(b.pending.writes) > 0 {
 		err = b.commit()
 	}
@@ -85,8 +85,8 @@ func (b *Backend) writable(ctx context.Context) error {
 
 // gather runs fn and prepared on a snapshot, with the writes kept in b.pending. isPrepared tells that prepared has
 // returned without error, so that what is in the journal now must be committed or the backend must stop.
-func (b *Backend) gather(fn, prepared func(kv keystore.KV) error) (isPrepared bool, err error) {
-	s, err := b.acquire()
+func (b *Backend) gather(ctx context.Context, fn, prepared func(kv keystore.KV) error) (isPrepared bool, err error) {
+	s, err := b.acquire(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -106,8 +106,8 @@ func (b *Backend) gather(fn, prepared func(kv keystore.KV) error) (isPrepared bo
 // commit hands the pending writes to bbolt. Nothing is written to the file before tx.Commit, so up to there an error
 // has a known outcome.
 func (b *Backend) commit() error {
-	b.dropCached(true)
-	defer b.dropCached(false)
+	b.beginCommit()
+	defer b.endCommit()
 	tx, err := b.beginTx(true)
 	if err != nil {
 		return fmt.Errorf("beginning a write: %w", err)
@@ -116,12 +116,14 @@ func (b *Backend) commit() error {
 		b.end(tx)
 		return fmt.Errorf("%w; nothing was written", err)
 	}
+	b.uncertain.Store(uint64(tx.ID())) // before the meta page can be seen
 	if err := guard(tx.Commit); err != nil {
 		if tx.DB() != nil { // it panicked half-way
 			b.end(tx)
 		}
 		return commitError(b.path, err)
 	}
+	b.uncertain.Store(0)
 	return nil
 }
 
@@ -144,7 +146,7 @@ func diskFull(err error) bool {
 func (b *Backend) apply(tx *bbolt.Tx) error {
 	clear(b.checked)
 	s := snapshot{tx: tx}
-	if err := s.look(); err != nil {
+	if err := s.look(0); err != nil {
 		return err
 	}
 	var bucket *bbolt.Bucket
@@ -166,7 +168,7 @@ func (b *Backend) apply(tx *bbolt.Tx) error {
 }
 
 func (b *Backend) bucket(tx *bbolt.Tx, s *snapshot, name []byte) (*bbolt.Bucket, error) {
-	if err := s.checkPath(rootOf(tx), name, bucketLeaf, b.checked); err != nil {
+	if err := s.checkPath(s.directory, name, bucketLeaf, b.checked); err != nil {
 		return nil, err
 	}
 	return tx.CreateBucketIfNotExists(name)

@@ -139,7 +139,7 @@ func (b *Backend) Verify(ctx context.Context) error {
 	if b.closed.Load() || b.stuck.Load() {
 		return fmt.Errorf("verifying the store %s: it is closed or cannot be read", b.path)
 	}
-	s, err := b.acquire()
+	s, err := b.acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("verifying the store %s: %w", b.path, err)
 	}
@@ -153,7 +153,7 @@ func (b *Backend) Verify(ctx context.Context) error {
 
 func (s *snapshot) verify(ctx context.Context) error {
 	v := verifier{ctx: ctx, s: s, used: make([]bool, uint64(len(s.data))/s.size)}
-	if err := v.tree(rootOf(s.tx), bucketLeaf); err != nil {
+	if err := v.tree(s.directory, bucketLeaf); err != nil {
 		return err
 	}
 	for _, f := range s.families {
@@ -229,11 +229,7 @@ func (v *verifier) use(n node) error {
 // freelist checks that the pages that no tree uses are the free ones. The snapshot's meta page may be overwritten by
 // the second commit after it, and then there is nothing to compare with: that is no damage.
 func (v *verifier) freelist() error {
-	for at := range uint64(2) {
-		m, ok := parseMeta(v.s.data[at*v.s.size:])
-		if !ok || m.tx != uint64(v.s.tx.ID()) || m.freelist == noFreelist {
-			continue
-		}
+	if m, ok := v.s.meta(v.s.txid); ok && m.freelist != noFreelist {
 		return v.compareFree(m)
 	}
 	return nil
