@@ -56,7 +56,7 @@ var ErrBroken = errors.New("the connection is no longer usable")
 // A Client is a connection to a server. Its methods may be called from several
 // goroutines; requests wait for each other.
 type Client struct {
-	conn       *tls.Conn
+	conn       connection
 	timeout    time.Duration
 	max        int
 	now        func() time.Time
@@ -66,6 +66,12 @@ type Client struct {
 	mu     sync.Mutex // held for a whole round trip
 	broken error      // why the connection is unusable, nil while it works
 	serial uint32     // of Unique Batch Item IDs
+}
+
+// connection is what a Client needs of a *tls.Conn.
+type connection interface {
+	net.Conn
+	ConnectionState() tls.ConnectionState
 }
 
 // Dial connects to addr (host:port), does the TLS handshake and, if the
