@@ -23,7 +23,7 @@ func (l *attributeList) load() []Attribute {
 		if !ok {
 			break
 		}
-		if a, err := decodeAttribute(it, l.names); err == nil { // decodeObject has checked them
+		if a, err := decodeAttribute(it, l.names); err == nil { // Check says if one is not
 			l.list = append(l.list, a)
 		}
 	}

@@ -93,8 +93,9 @@ type Object struct {
 	// Secret Data { … } and so on; the zero Item once it is destroyed.
 	Value ttlv.Item
 
-	// Version counts the record's writes; 0 before the first.
+	// Version rises with each write of the record; 0 before the first.
 	Version uint64
 
 	attributes attributeList
+	editable   bool // it came from Edit
 }

@@ -1,0 +1,584 @@
+package keystore
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/keyreeve/keyreeve/internal/secret"
+	"github.com/keyreeve/keyreeve/kmip/ttlv"
+)
+
+// A Tx is what an Action sees of the store. It is valid, as is all that came
+// from it, until Apply returns. It is used by one goroutine.
+type Tx struct {
+	store     *Store
+	kv        KV
+	head      *head // the group's; nil in a view
+	box       sealer
+	principal *Principal
+	now       int64
+	op        *Op
+
+	names  names
+	key    []byte
+	opened []*opened // the first used are in use
+	used   int
+	plain  ttlv.Writer // of a record about to be sealed
+
+	undo    []undone
+	promote bool  // a view met a write
+	fatal   error // the backend failed inside a change: the group cannot go on
+
+	touched []UID // read, in the order of first touch; for the journal
+	changed []UID
+	refused string // why somebody was refused, for the journal only
+	reason  string // an administrator's, for the journal
+}
+
+// opened is an object with the memory that its views point to.
+type opened struct {
+	object Object
+	plain  []byte
+}
+
+// undone is how a key was before it was written.
+type undone struct{ key, value []byte }
+
+// Principal is who asks.
+func (tx *Tx) Principal() *Principal { return tx.principal }
+
+// Now is the store's clock for this message, in seconds. It is the same in all
+// its items, and never runs backwards, over restarts either.
+func (tx *Tx) Now() int64 { return tx.now }
+
+// slot returns the next free object.
+func (tx *Tx) slot() *opened {
+	if tx.used == len(tx.opened) {
+		tx.opened = append(tx.opened, new(opened))
+	}
+	tx.used++
+	return tx.opened[tx.used-1]
+}
+
+// release gives back all that was opened since tx.used was level, and clears it.
+func (tx *Tx) release(level int) {
+	for ; tx.used > level; tx.used-- {
+		op := tx.opened[tx.used-1]
+		op.object.reset()
+		secret.Clear(op.plain[:cap(op.plain)])
+		op.plain = op.plain[:0]
+		if cap(op.plain) > keepMemory {
+			op.plain = nil
+		}
+	}
+}
+
+// keepMemory is the largest buffer that is kept for the next message.
+const keepMemory = 64 << 10
+
+// end clears what an item opened.
+func (tx *Tx) end() {
+	tx.release(0)
+	plain := tx.plain.Bytes()
+	secret.Clear(plain[:cap(plain)])
+	if cap(plain) > keepMemory {
+		plain = nil
+	}
+	tx.plain.Reset(plain)
+	tx.touched, tx.changed = tx.touched[:0], tx.changed[:0]
+	tx.refused, tx.reason = "", ""
+}
+
+// at returns family ‖ id in memory that the next call reuses.
+func (tx *Tx) at(family byte, id []byte) []byte {
+	tx.key = append(append(tx.key[:0], family), id...)
+	return tx.key
+}
+
+// read opens an object, with its due transitions applied, for whoever asks;
+// nil if there is none.
+func (tx *Tx) read(uid UID) (*Object, error) {
+	o, err := tx.stored(uid)
+	if o != nil {
+		o.settle(tx.now)
+	}
+	return o, err
+}
+
+// stored is read without the transitions: the object as the indexes have it.
+func (tx *Tx) stored(uid UID) (*Object, error) {
+	level := tx.used
+	op := tx.slot()
+	sealed, err := tx.kv.Get(tx.at(familyObject, uid[:]))
+	if err == nil && sealed == nil {
+		tx.release(level)
+		return nil, nil
+	}
+	o := &op.object
+	if err == nil {
+		op.plain, o.Version, err = tx.box.open(op.plain, familyObject, tx.key[1:], sealed)
+	}
+	if err == nil {
+		o.UniqueIdentifier = uid
+		err = o.decode(op.plain, &tx.names)
+	}
+	if err != nil {
+		tx.release(level)
+		return nil, fmt.Errorf("reading object %s: %w", uid, err)
+	}
+	return o, nil
+}
+
+// find is read for the principal. What belongs to another group is as absent
+// as what does not exist, and takes about as long: a decoy is opened.
+func (tx *Tx) find(uid UID) (*Object, error) {
+	tx.touch(uid)
+	level := tx.used
+	o, err := tx.read(uid)
+	switch {
+	case err != nil:
+		return nil, err
+	case o == nil:
+		tx.decoy()
+		return nil, ErrNotFound
+	case !tx.principal.Admin && o.Group != tx.principal.Group:
+		tx.release(level)
+		tx.refused = "the object belongs to another group"
+		return nil, ErrNotFound
+	}
+	return o, nil
+}
+
+// decoy spends what opening and decoding a record costs.
+func (tx *Tx) decoy() {
+	level := tx.used
+	op := tx.slot()
+	op.plain, _, _ = tx.box.open(op.plain, familyCanary, single, tx.store.canary)
+	_ = op.object.decode(op.plain, &tx.names)
+	tx.release(level)
+}
+
+func (tx *Tx) touch(uid UID) {
+	for _, t := range tx.touched {
+		if t == uid {
+			return
+		}
+	}
+	tx.touched = append(tx.touched, uid)
+}
+
+// Object opens an object to be read, with the transitions applied that are due
+// by now.
+//
+// An object that does not exist and one of another group give the same
+// ErrNotFound. One of another user of the group gives ErrPermission, unless it
+// is of a type that the Default Operation Policy (specification section
+// 3.18.1) lets all read: Certificate and Public Key.
+//
+// Its Value is there only in an operation of class OpRelease or OpChange, whose
+// record is durable before the answer leaves, and never for an administrator.
+func (tx *Tx) Object(uid UID) (*Object, error) {
+	o, err := tx.find(uid)
+	if err != nil {
+		return nil, err
+	}
+	if !tx.mayRead(o) {
+		tx.refused = "the object belongs to another user of the group"
+		return nil, ErrPermission // what was opened goes when the item ends
+	}
+	if tx.principal.Admin || tx.op.Class < OpRelease {
+		o.Value = ttlv.Item{}
+	}
+	return o, nil
+}
+
+func (tx *Tx) mayRead(o *Object) bool {
+	p := tx.principal
+	return p.Admin || o.Group == p.Group && (o.User == p.User || o.Type == Certificate || o.Type == PublicKey)
+}
+
+// Edit opens an object that may be changed and then given to Put. Only the
+// owner may: the user that made it, or an administrator.
+func (tx *Tx) Edit(uid UID) (*Object, error) {
+	o, err := tx.find(uid)
+	if err != nil {
+		return nil, err
+	}
+	if !tx.principal.Admin && o.User != tx.principal.User {
+		tx.refused = "the object belongs to another user of the group"
+		return nil, ErrPermission // what was opened goes when the item ends
+	}
+	o.editable = true
+	return o, nil
+}
+
+// writable marks a view for promotion, and keeps operations from changing
+// anything whose Op says that they do not.
+func (tx *Tx) writable() error {
+	if tx.op.Class < OpRelease {
+		return fmt.Errorf("%w: %s is declared to change nothing", ErrInvalid, tx.op.Name)
+	}
+	if tx.head == nil {
+		tx.promote = true
+		return ErrReadOnly
+	}
+	return tx.fatal
+}
+
+// Create stores a new object. It sets the owner from the principal, Initial
+// Date and Last Change Date, and the State from the dates: Active if the
+// Activation Date has come. The UniqueIdentifier must come from NewUID.
+//
+// Errors: ErrNameTaken, ErrInvalid, ErrReadOnly.
+func (tx *Tx) Create(o *Object) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	if err := tx.checkNew(o); err != nil {
+		return err
+	}
+	o.Group, o.User, o.Client = tx.principal.Group, tx.principal.User, tx.principal.Client
+	o.State, o.Version = PreActive, 0
+	o.InitialDate, o.LastChangeDate = At(tx.now), At(tx.now)
+	o.settle(tx.now)
+	if err := tx.checkNames(o); err != nil {
+		return err
+	}
+	if err := tx.store1(o, o.Value, 0); err != nil {
+		return err
+	}
+	o.editable = true
+	return tx.reindex(nil, o)
+}
+
+func (tx *Tx) checkNew(o *Object) error {
+	switch {
+	case tx.principal.Group == "":
+		return fmt.Errorf("%w: who has no group owns no objects", ErrPermission)
+	case o.UniqueIdentifier == UID{}:
+		return fmt.Errorf("%w: no Unique Identifier", ErrInvalid)
+	case o.Type < Certificate || o.Type > PGPKey:
+		return fmt.Errorf("%w: unknown Object Type %d", ErrInvalid, o.Type)
+	case o.CompromiseDate.Set || o.DestroyDate.Set || o.RevocationReason != 0:
+		return fmt.Errorf("%w: a new object is not revoked or destroyed", ErrInvalid)
+	}
+	old, err := tx.kv.Get(tx.at(familyObject, o.UniqueIdentifier[:]))
+	if err == nil && old != nil {
+		err = fmt.Errorf("%w: the Unique Identifier is in use", ErrInvalid)
+	}
+	return err
+}
+
+// Put stores an object that came from Edit, and sets its Last Change Date. The
+// State follows the dates; it cannot be set (Activate, Revoke and Destroy do
+// that), and a date that has done its work cannot be moved: ErrState. Owner
+// and Value stay as they are, whatever o says. ErrStale if the object was
+// written since Edit; o can be Put again after Put.
+func (tx *Tx) Put(o *Object) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	return tx.replace(o, func(old *Object) error {
+		o.State = old.State
+		if err := o.frozen(old); err != nil {
+			return err
+		}
+		o.settle(tx.now)
+		return nil
+	})
+}
+
+// replace writes o over the object that is stored, old, if change agrees.
+func (tx *Tx) replace(o *Object, change func(old *Object) error) error {
+	if !o.editable {
+		return fmt.Errorf("%w: it did not come from Edit", ErrInvalid)
+	}
+	defer tx.release(tx.used)
+	old, err := tx.stored(o.UniqueIdentifier)
+	if err != nil {
+		return err
+	}
+	if old == nil || old.Version != o.Version {
+		return ErrStale
+	}
+	value := old.Value
+	settled := *old
+	settled.settle(tx.now)
+	if err := change(&settled); err != nil {
+		return err
+	}
+	o.Type, o.Group, o.User, o.Client = old.Type, old.Group, old.User, old.Client
+	o.LastChangeDate = At(tx.now)
+	switch {
+	case o.State.destroyed():
+		value, o.Value = ttlv.Item{}, ttlv.Item{}
+	case old.State.destroyed():
+		value, o.Value = o.Value, ttlv.Item{} // Undestroy has put it there
+	}
+	if !o.State.destroyed() {
+		if err := tx.checkNames(o); err != nil {
+			return err
+		}
+	}
+	if err := tx.store1(o, value, old.Version); err != nil {
+		return err
+	}
+	return tx.reindex(old, o)
+}
+
+// store1 seals and writes one object, and sets its Version.
+func (tx *Tx) store1(o *Object, value ttlv.Item, old uint64) (err error) {
+	if err := o.check(); err != nil {
+		return err
+	}
+	o.encode(&tx.plain, value)
+	tx.touch(o.UniqueIdentifier)
+	tx.changed = append(tx.changed, o.UniqueIdentifier)
+	o.Version, err = tx.writeRecord(familyObject, o.UniqueIdentifier[:], old)
+	return err
+}
+
+// writeRecord seals what is in tx.plain, which is cleared, and writes it. old
+// is the version of the record that it replaces, which the caller has opened;
+// 0 if there is none.
+func (tx *Tx) writeRecord(family byte, id []byte, old uint64) (version uint64, err error) {
+	plain := tx.plain.Bytes()
+	defer func() {
+		secret.Clear(plain)
+		tx.plain.Reset(plain)
+	}()
+	if len(plain) > maxRecord {
+		return 0, fmt.Errorf("%w: %d bytes are more than the %d that a record may have", ErrInvalid, len(plain), maxRecord)
+	}
+	if old != 0 {
+		tx.head.digest.sub(tx.box.weigh(family, id, old))
+	} else {
+		*tx.head.count(family)++
+	}
+	tx.head.writes++
+	version = tx.head.writes
+	tx.head.digest.add(tx.box.weigh(family, id, version))
+	return version, tx.put(recordKey(family, id), tx.box.seal(family, id, version, plain))
+}
+
+// deleteRecord removes a record whose version the caller has opened.
+func (tx *Tx) deleteRecord(family byte, id []byte, old uint64) error {
+	tx.head.digest.sub(tx.box.weigh(family, id, old))
+	*tx.head.count(family)--
+	return tx.remove(recordKey(family, id))
+}
+
+func recordKey(family byte, id []byte) []byte {
+	return append(append(make([]byte, 0, 1+len(id)), family), id...)
+}
+
+// put and remove write a key and note how it was. A failure there stops the
+// whole group: what it has written cannot be told any more.
+func (tx *Tx) put(key, value []byte) error {
+	return tx.write(key, func() error { return tx.kv.Put(key, value) })
+}
+
+func (tx *Tx) remove(key []byte) error {
+	return tx.write(key, func() error { return tx.kv.Delete(key) })
+}
+
+func (tx *Tx) write(key []byte, do func() error) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	old, err := tx.kv.Get(key)
+	if err == nil {
+		tx.undo = append(tx.undo, undone{key, old})
+		err = do()
+	}
+	if err != nil {
+		tx.fatal = fmt.Errorf("writing to the store: %w", err)
+	}
+	return tx.fatal
+}
+
+// mark is a point to which a transaction can go back.
+type mark struct {
+	undo int
+	head head
+}
+
+func (tx *Tx) mark() (m mark) {
+	if tx.head != nil {
+		m = mark{len(tx.undo), *tx.head}
+	}
+	return m
+}
+
+// rollback undoes what was written since m.
+func (tx *Tx) rollback(m mark) {
+	if tx.head == nil || tx.fatal != nil {
+		return
+	}
+	for i := len(tx.undo) - 1; i >= m.undo; i-- {
+		u := tx.undo[i]
+		var err error
+		if u.value == nil {
+			err = tx.kv.Delete(u.key)
+		} else {
+			err = tx.kv.Put(u.key, u.value)
+		}
+		if err != nil {
+			tx.fatal = fmt.Errorf("undoing a write: %w", err)
+			return
+		}
+	}
+	clear(tx.undo[m.undo:])
+	tx.undo = tx.undo[:m.undo]
+	*tx.head = m.head
+}
+
+// Activate is KMIP's Activate (section 4.19): it changes o, which came from
+// Edit, and stores it. ErrState if the object is not Pre-Active.
+func (tx *Tx) Activate(o *Object) error {
+	return tx.edge(o, func() error { return o.activate(tx.now) })
+}
+
+// Revoke is KMIP's Revoke (section 4.20). A compromise is taken in every state
+// but the compromised ones, any other reason only in Active. occurrence counts
+// for a compromise; if it is not set, the Initial Date is taken.
+func (tx *Tx) Revoke(o *Object, reason uint32, message string, occurrence Date) error {
+	return tx.edge(o, func() error { return o.revoke(tx.now, reason, message, occurrence) })
+}
+
+// Destroy is KMIP's Destroy (section 4.21): the Value is gone at once for all
+// clients. Unless the store purges at once, it is kept in a tombstone until
+// the grace period has passed. ErrState for an Active object whose
+// Deactivation Date has not come.
+func (tx *Tx) Destroy(o *Object) error {
+	return tx.edge(o, func() error {
+		if err := o.destroy(tx.now); err != nil {
+			return err
+		}
+		return tx.bury(o.UniqueIdentifier)
+	})
+}
+
+// Reactivate makes a Deactivated object Active again. It is no edge of KMIP's:
+// administrators only, with a reason for the journal.
+func (tx *Tx) Reactivate(o *Object, reason string) error {
+	return tx.adminEdge(o, reason, o.reactivate)
+}
+
+// Undestroy brings a destroyed object back while its tombstone is there;
+// ErrNotFound when it is not. Administrators only, with a reason for the journal.
+func (tx *Tx) Undestroy(o *Object, reason string) error {
+	return tx.adminEdge(o, reason, func() error {
+		if err := o.undestroy(); err != nil {
+			return err
+		}
+		if err := tx.unbury(o); err != nil {
+			return err
+		}
+		o.settle(tx.now)
+		return nil
+	})
+}
+
+func (tx *Tx) adminEdge(o *Object, reason string, move func() error) error {
+	if !tx.principal.Admin {
+		tx.refused = "only an administrator may"
+		return ErrPermission
+	}
+	if reason == "" {
+		return fmt.Errorf("%w: a reason must be given", ErrInvalid)
+	}
+	tx.reason = reason
+	return tx.edge(o, move)
+}
+
+// edge moves o and stores it. o keeps what Edit's caller has changed besides,
+// as far as Put would take it.
+func (tx *Tx) edge(o *Object, move func() error) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	return tx.replace(o, func(old *Object) error {
+		o.State = old.State
+		if err := o.frozen(old); err != nil {
+			return err
+		}
+		o.settle(tx.now)
+		return move()
+	})
+}
+
+// bury writes a tombstone with the Value of an object about to be destroyed.
+func (tx *Tx) bury(uid UID) error {
+	if tx.store.cfg.PurgeAtOnce {
+		return nil
+	}
+	defer tx.release(tx.used)
+	o, err := tx.stored(uid)
+	if err != nil {
+		return err
+	}
+	if o == nil {
+		return ErrNotFound
+	}
+	all := tx.plain.Begin(tagTombstone)
+	tx.plain.DateTime(tagExpiry, tx.now+int64(tx.store.cfg.GracePeriod.Seconds()))
+	value := tx.plain.Begin(tagValue)
+	tx.plain.Item(o.Value)
+	tx.plain.End(value)
+	tx.plain.End(all)
+	_, err = tx.writeRecord(familyTombstone, uid[:], 0)
+	return err
+}
+
+// unbury puts the Value back into o and removes the tombstone.
+func (tx *Tx) unbury(o *Object) error {
+	slot := tx.slot() // o.Value views it until the item ends
+	t, err := tx.tombstone(o.UniqueIdentifier, slot)
+	if err != nil {
+		return err
+	}
+	if t.expiry <= tx.now {
+		return fmt.Errorf("%w: the grace period is over", ErrNotFound)
+	}
+	o.Value = t.value
+	return tx.deleteRecord(familyTombstone, o.UniqueIdentifier[:], t.version)
+}
+
+type tombstone struct {
+	expiry  int64
+	value   ttlv.Item
+	version uint64
+}
+
+func (tx *Tx) tombstone(uid UID, slot *opened) (t tombstone, err error) {
+	sealed, err := tx.kv.Get(tx.at(familyTombstone, uid[:]))
+	if err != nil {
+		return t, err
+	}
+	if sealed == nil {
+		return t, fmt.Errorf("%w: nothing is left of it", ErrNotFound)
+	}
+	slot.plain, t.version, err = tx.box.open(slot.plain, familyTombstone, tx.key[1:], sealed)
+	if err != nil {
+		return t, err
+	}
+	t.expiry, t.value, err = decodeTombstone(slot.plain)
+	return t, err
+}
+
+func decodeTombstone(plain []byte) (expiry int64, value ttlv.Item, err error) {
+	it, err := ttlv.Parse(plain)
+	if err != nil || it.Tag() != tagTombstone {
+		return 0, value, errRecord
+	}
+	expiry, err1 := it.Find(tagExpiry).DateTime()
+	holder := it.Find(tagValue)
+	if err := errors.Join(err1, structure(holder)); err != nil {
+		return 0, value, fmt.Errorf("%w: %w", errRecord, err)
+	}
+	if len(holder.Value()) > 0 {
+		value, err = ttlv.Parse(holder.Value())
+	}
+	return expiry, value, err
+}
