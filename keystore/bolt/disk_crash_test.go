@@ -40,7 +40,7 @@ func newSeed(t *testing.T) uint64 {
 	return seed
 }
 
-var systems = map[string]system{"mini": mini{}}
+var systems = map[string]system{"mini": mini{}, "store": store{}}
 
 // A power cut between any two changes to the disk loses nothing that was answered.
 func TestDiskPowerCut(t *testing.T) {
@@ -53,7 +53,7 @@ func TestDiskPowerCut(t *testing.T) {
 					t.Fatal(err)
 				}
 				start := time.Now()
-				images, err := r.crashes(t, seed, 2)
+				images, err := r.crashes(t, seed, 4)
 				if err != nil {
 					t.Error(err)
 				}
@@ -78,12 +78,12 @@ func TestDiskSeededBugs(t *testing.T) {
 	}
 	lost := func(where string) func(int, keystoretest.Change) keystoretest.Fault {
 		syncs := 0
-		return func(_ int, c keystoretest.Change) keystoretest.Fault {
-			if c.Kind != keystoretest.Sync || !strings.HasPrefix(c.Path, where) {
+		return func(n int, c keystoretest.Change) keystoretest.Fault {
+			if n < inUse || c.Kind != keystoretest.Sync || !strings.HasPrefix(c.Path, where) {
 				return keystoretest.Fault{}
 			}
 			syncs++
-			return keystoretest.Fault{Lost: syncs == 20}
+			return keystoretest.Fault{Lost: syncs%5 == 0}
 		}
 	}
 	for bug, tc := range map[string]struct {

@@ -12,9 +12,16 @@ import (
 	"sync"
 	"testing"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/keyreeve/keyreeve/internal/durable"
 	"github.com/keyreeve/keyreeve/keystore/keystoretest"
 )
+
+// hook sends what bbolt writes to d.
+func hook(d *keystoretest.Disk) {
+	bbolt.Hook.WriteAt, bbolt.Hook.Truncate, bbolt.Hook.Sync = d.WriteAt, d.Truncate, d.Sync
+}
 
 const never = int(^uint(0) >> 1)
 
@@ -142,10 +149,19 @@ func record(t *testing.T, sys system, w workload) (*recorded, error) {
 	return r, r.live()
 }
 
-// tempDir is t.TempDir without the test's long name: a test makes hundreds.
+// scratch is where the model's files lie: in memory where there is such a place, for the disk is modelled and its
+// syncs would only take time.
+func scratch() string {
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		return "/dev/shm"
+	}
+	return ""
+}
+
+// tempDir is t.TempDir in scratch.
 func tempDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "keyreeve-disk-")
+	dir, err := os.MkdirTemp(scratch(), "keyreeve-disk-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +297,7 @@ func (r *recorded) crashes(t *testing.T, seed uint64, count int) (images int, er
 }
 
 func (r *recorded) crash(replay *keystoretest.Replay, cut keystoretest.Cut) error {
-	dir, err := os.MkdirTemp("", "keyreeve-crash-")
+	dir, err := os.MkdirTemp(scratch(), "keyreeve-crash-")
 	if err != nil {
 		return err
 	}

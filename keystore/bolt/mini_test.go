@@ -1,5 +1,3 @@
-//go:build diskmodel
-
 package bolt_test
 
 import (
@@ -11,23 +9,15 @@ import (
 	"sync"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/keyreeve/keyreeve/audit"
 	"github.com/keyreeve/keyreeve/internal/durable"
 	"github.com/keyreeve/keyreeve/keystore"
 	"github.com/keyreeve/keyreeve/keystore/bolt"
-	"github.com/keyreeve/keyreeve/keystore/keystoretest"
 )
 
 // small makes the file grow and be mapped anew during a workload.
 func small(fsys durable.FS) bolt.Options {
 	return bolt.Options{FS: fsys, MapSize: 1 << 15, GrowBy: 1 << 15}
-}
-
-// hook sends what bbolt writes to d.
-func hook(d *keystoretest.Disk) {
-	bbolt.Hook.WriteAt, bbolt.Hook.Truncate, bbolt.Hook.Sync = d.WriteAt, d.Truncate, d.Sync
 }
 
 // bugs can be built into a system to see whether the model notices.
