@@ -2,13 +2,11 @@ package operations
 
 import (
 	"context"
-	"log/slog"
 
 	"github.com/gemalto/kmip-go/kmip14"
 
-	"github.com/keyreeve/keyreeve/kmip"
-	"github.com/keyreeve/keyreeve/kmip/ttlv"
 	"github.com/keyreeve/keyreeve/keystore"
+	"github.com/keyreeve/keyreeve/kmip"
 )
 
 // The store's types that a server needs, so that it need not import the store.
@@ -34,14 +32,19 @@ type Config struct {
 	// seconds; 3600 if zero.
 	LeaseTime uint32
 	// LocateLimit bounds how many identifiers one Locate returns, whatever the
-	// client asks for; 1000 if zero.
+	// client asks for; 10,000 if zero.
 	LocateLimit int
+	// RefuseInactive makes Get refuse keys that are Deactivated or Compromised,
+	// with Permission Denied. The specification leaves it to the client what
+	// such a key is good for, so the default is to serve them.
+	RefuseInactive bool
+	// Profiles are the conformance profiles that Query claims; none if empty.
+	Profiles []kmip14.ProfileName
 	// Healthy, if not nil, is asked before Query and Discover Versions answer:
 	// clients take those for a sign that keys can be read. Its error is
 	// answered with General Failure. It must be cheap and safe for concurrent
 	// use.
 	Healthy func() error
-	Logger  *slog.Logger // nil: slog.Default
 }
 
 // Operations carries out KMIP operations on one store. It is safe for
@@ -49,8 +52,9 @@ type Config struct {
 type Operations struct {
 	store  *keystore.Store
 	config Config
-	rows   [rowCount]*Row // by Operation; nil: not supported
-	query  queryAnswer
+	rows   [rowCount]*Row        // by Operation; nil: not supported
+	rules  []*kmip.AttributeRule // of all attributes, in the specification's order
+	query  kmip.QueryResponse    // the answer to all functions; read only
 }
 
 // New returns Operations on the store. It panics without one.
@@ -58,11 +62,11 @@ func New(c Config) *Operations {
 	if c.Store == nil {
 		panic("operations: a Store is required")
 	}
-	o := &Operations{store: c.Store, config: c.withDefaults()}
+	o := &Operations{store: c.Store, config: c.withDefaults(), rules: kmip.Attributes()}
 	for i := range table {
 		o.rows[table[i].Operation] = &table[i]
 	}
-	o.query = newQueryAnswer(o.config)
+	o.query = o.newQueryAnswer()
 	return o
 }
 
@@ -74,10 +78,7 @@ func (c Config) withDefaults() Config {
 		c.LeaseTime = 3600
 	}
 	if c.LocateLimit <= 0 {
-		c.LocateLimit = 1000
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
+		c.LocateLimit = 10_000
 	}
 	return c
 }
@@ -95,6 +96,7 @@ func (o *Operations) Row(op kmip14.Operation) *Row {
 // transaction. The caller has set Version, Payload and Placeholder. On an error
 // the item fails with it, and Apply is not called.
 func (o *Operations) Prepare(_ context.Context, r *Row, c *Call) error {
+	c.scratch.Reset(c.scratch.Bytes())
 	return r.prepare(o, c)
 }
 
@@ -127,28 +129,3 @@ func (r *Row) Changes() bool { return r.Op.Class == keystore.OpChange }
 
 // NeedsStore tells whether the operation looks at objects at all.
 func (r *Row) NeedsStore() bool { return r.Op.Class != keystore.OpNone }
-
-// A Call is one batch item under way. The server fills in the exported fields,
-// W between Prepare and Apply, and calls Reset after the answer has left. A
-// Call may be reused for any operation; it is not safe for concurrent use.
-type Call struct {
-	Version     kmip.Version
-	Payload     ttlv.Item    // the Request Payload, a view of the request's buffer
-	W           *ttlv.Writer // gets the fields of the Response Payload
-	Placeholder *Placeholder // of the message
-
-	request requests
-}
-
-// Reset drops every view of the message and clears key material; the memory
-// of slices is kept.
-func (c *Call) Reset() {}
-
-// A Placeholder is the ID Placeholder of a message (section 4): the Unique
-// Identifier that requests without one stand for. It is set by the operations
-// that make or find exactly one object. The zero value is empty. The server
-// copies it before an item and puts the copy back when the item is dropped.
-type Placeholder struct {
-	uid keystore.UID
-	set bool
-}

@@ -2,17 +2,43 @@ package operations
 
 import (
 	"github.com/gemalto/kmip-go/kmip14"
+
+	"github.com/keyreeve/keyreeve/keystore"
+	"github.com/keyreeve/keyreeve/kmip"
 )
 
 // rowCount is one more than the last operation of KMIP 1.4.
 const rowCount = kmip14.OperationExport + 1
 
-// table is every operation that the server has. What Query answers comes from
-// it too.
-var table = []Row{}
+// table is every operation that the server has; what Query answers comes from
+// it too. Get is a release and not a change: the store runs it as a change by
+// itself when the object is Fresh, which Get has to note.
+var table = [...]Row{
+	{kmip14.OperationCreate, change("Create"), kmip.V1_0, prepareCreate, applyCreate},
+	{kmip14.OperationRegister, change("Register"), kmip.V1_0, prepareRegister, applyRegister},
+	{kmip14.OperationLocate, observe("Locate"), kmip.V1_0, prepareLocate, applyLocate},
+	{kmip14.OperationGet, release("Get"), kmip.V1_0, prepareGet, applyGet},
+	{kmip14.OperationGetAttributes, observe("Get Attributes"), kmip.V1_0, prepareGetAttributes, applyGetAttributes},
+	{kmip14.OperationGetAttributeList, observe("Get Attribute List"), kmip.V1_0, prepareIdentifier, applyGetAttributeList},
+	{kmip14.OperationAddAttribute, change("Add Attribute"), kmip.V1_0, prepareAddAttribute, applyAddAttribute},
+	{kmip14.OperationActivate, change("Activate"), kmip.V1_0, prepareIdentifier, applyActivate},
+	{kmip14.OperationRevoke, urgent("Revoke"), kmip.V1_0, prepareRevoke, applyRevoke},
+	{kmip14.OperationDestroy, urgent("Destroy"), kmip.V1_0, prepareIdentifier, applyDestroy},
+	{kmip14.OperationQuery, none("Query"), kmip.V1_0, prepareQuery, applyQuery},
+	{kmip14.OperationDiscoverVersions, none("Discover Versions"), kmip.V1_1, prepareDiscoverVersions, applyDiscoverVersions},
+}
 
-type requests struct{}
+func none(name string) keystore.Op    { return keystore.Op{Name: name, Class: keystore.OpNone} }
+func observe(name string) keystore.Op { return keystore.Op{Name: name, Class: keystore.OpObserve} }
+func release(name string) keystore.Op { return keystore.Op{Name: name, Class: keystore.OpRelease} }
+func change(name string) keystore.Op  { return keystore.Op{Name: name, Class: keystore.OpChange} }
 
-type queryAnswer struct{}
+// urgent changes go on when the disk is full: a compromise must be sayable.
+func urgent(name string) keystore.Op {
+	return keystore.Op{Name: name, Class: keystore.OpChange, Urgent: true}
+}
 
-func newQueryAnswer(Config) queryAnswer { return queryAnswer{} }
+// prepareIdentifier decodes a request that holds a Unique Identifier at most.
+func prepareIdentifier(_ *Operations, c *Call) error {
+	return c.request.identifier.Decode(c.Payload, c.Version)
+}

@@ -1,0 +1,82 @@
+package operations
+
+import (
+	"errors"
+
+	"github.com/gemalto/kmip-go/kmip14"
+
+	"github.com/keyreeve/keyreeve/keystore"
+	"github.com/keyreeve/keyreeve/kmip/ttlv"
+)
+
+// prepareCreate makes the key (section 4.1).
+func prepareCreate(o *Operations, c *Call) error {
+	r := &c.request.create
+	if err := r.Decode(c.Payload, c.Version); err != nil {
+		return err
+	}
+	if r.ObjectType != kmip14.ObjectTypeSymmetricKey {
+		return invalidField("Create makes Symmetric Keys, and no %v", r.ObjectType)
+	}
+	d := &c.draft
+	d.begin(r.ObjectType, false)
+	if err := d.template(&r.Template, c.Version); err != nil {
+		return err
+	}
+	alg, err := d.required()
+	if err != nil {
+		return err
+	}
+	length, err := checkLength(alg, d.object.CryptographicLength)
+	if err != nil {
+		return err
+	}
+	d.object.CryptographicLength = length
+	object, _ := generateKey(&c.scratch, alg, length)
+	d.object.Value = object
+	material := object.Find(kmip14.TagKeyBlock).Find(kmip14.TagKeyValue).Find(kmip14.TagKeyMaterial)
+	d.give("Digest", digest(material, kmip14.KeyFormatTypeRaw))
+	d.give("Random Number Generator", valueRNG)
+	d.object.UniqueIdentifier = o.store.NewUID()
+	return nil
+}
+
+// required holds the draft to what all symmetric keys must be given, and to
+// dates that can be.
+func (d *draft) required() (kmip14.CryptographicAlgorithm, error) {
+	switch {
+	case d.object.CryptographicAlgorithm == 0:
+		return 0, missingData("the Cryptographic Algorithm is missing")
+	case !d.object.HasUsageMask:
+		return 0, missingData("the Cryptographic Usage Mask is missing")
+	}
+	return kmip14.CryptographicAlgorithm(d.object.CryptographicAlgorithm), checkDates(&d.object)
+}
+
+func applyCreate(_ *Operations, tx *Tx, c *Call) error {
+	if err := c.create(tx); err != nil {
+		return err
+	}
+	c.W.Enumeration(kmip14.TagObjectType, uint32(c.object.Type))
+	c.writeUID(c.object.UniqueIdentifier)
+	return nil
+}
+
+// create stores the draft. It works on a copy: the store writes into what it
+// is given, and Apply may run again.
+func (c *Call) create(tx *Tx) error {
+	c.object = c.draft.object
+	c.object.SetAttributes(c.draft.attributes)
+	if !c.draft.registered {
+		now := tx.Now()
+		c.object.AddAttribute("Original Creation Date", makeValue(func(w *ttlv.Writer) { w.DateTime(kmip14.TagAttributeValue, now) }))
+	}
+	if err := tx.Create(&c.object); err != nil {
+		if errors.Is(err, keystore.ErrNameTaken) {
+			return invalidField("another object has this Name")
+		}
+		return err
+	}
+	c.hold(c.object.UniqueIdentifier)
+	return nil
+}

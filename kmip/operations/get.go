@@ -1,0 +1,140 @@
+package operations
+
+import (
+	"errors"
+
+	"github.com/gemalto/kmip-go/kmip14"
+
+	"github.com/keyreeve/keyreeve/keystore"
+	"github.com/keyreeve/keyreeve/kmip"
+	"github.com/keyreeve/keyreeve/kmip/ttlv"
+)
+
+func prepareGet(_ *Operations, c *Call) error {
+	r := &c.request.get
+	if err := r.Decode(c.Payload, c.Version); err != nil {
+		return err
+	}
+	switch {
+	case r.HasWrapping:
+		return featureNotSupported("wrapping a key for Get is not supported")
+	case r.KeyCompressionType != 0:
+		return kmip.NewError(kmip14.ResultReasonKeyCompressionTypeNotSupported, "keys are not compressed")
+	}
+	return nil
+}
+
+// applyGet hands an object out (section 4.11), in whatever State it is: a
+// client may need a key before it activates it, as vCenter does, and to read
+// old data after it was deactivated. A Destroyed object is as absent as one
+// that never was.
+func applyGet(o *Operations, tx *Tx, c *Call) error {
+	uid, err := c.target(c.request.get.UniqueIdentifier)
+	if err != nil {
+		return err
+	}
+	obj, err := tx.Object(uid)
+	if err != nil {
+		return err
+	}
+	if err := o.mayLeave(obj); err != nil {
+		return err
+	}
+	c.W.Enumeration(kmip14.TagObjectType, uint32(obj.Type))
+	c.writeUID(uid)
+	if err := c.writeObject(obj); err != nil {
+		return err
+	}
+	if obj.Fresh {
+		return served(tx, uid)
+	}
+	return nil
+}
+
+// mayLeave tells whether an object may be handed out at all.
+func (o *Operations) mayLeave(obj *keystore.Object) error {
+	switch obj.State {
+	case keystore.Destroyed, keystore.DestroyedCompromised:
+		return keystore.ErrNotFound
+	case keystore.Deactivated, keystore.Compromised:
+		if o.config.RefuseInactive {
+			return permissionDenied("the key is not Active any more; an administrator can reactivate it")
+		}
+	}
+	if err := notArchived(obj); err != nil {
+		return err
+	}
+	if obj.Value.IsZero() {
+		return permissionDenied("the object is not handed out to this client")
+	}
+	if is(obj, "Sensitive", true) {
+		return kmip.NewError(kmip14.ResultReasonSensitive, "the key is Sensitive, and leaves wrapped only")
+	}
+	if is(obj, "Extractable", false) {
+		return kmip.NewError(kmip14.ResultReasonNotExtractable, "the key is not Extractable")
+	}
+	return nil
+}
+
+// is tells whether an attribute is stored with that value.
+func is(obj *keystore.Object, name string, want bool) bool {
+	a, ok := obj.Attribute(name, 0)
+	if !ok {
+		return false
+	}
+	got, err := a.Value.Boolean()
+	return err == nil && got == want
+}
+
+// writeObject writes the object as it is stored, or a symmetric key in its
+// other format. The bytes go from the record to the response and nowhere else.
+func (c *Call) writeObject(obj *keystore.Object) error {
+	block := obj.Value.Find(kmip14.TagKeyBlock)
+	stored, _ := block.Find(kmip14.TagKeyFormatType).Enumeration()
+	want := uint32(c.request.get.KeyFormatType)
+	if want == 0 {
+		want = stored
+	}
+	alg := obj.CryptographicAlgorithm
+	switch {
+	case !block.IsZero() && !kmip.ValueIn(kmip14.TagKeyFormatType, want, c.Version),
+		alg != 0 && !kmip.ValueIn(kmip14.TagCryptographicAlgorithm, alg, c.Version):
+		return kmip.NewError(kmip14.ResultReasonKeyFormatTypeNotSupported, "KMIP %v has no words for this key", c.Version)
+	case want == stored:
+		c.W.Item(obj.Value)
+		return nil
+	case !symmetricFormat(want) || !symmetricFormat(stored):
+		return kmip.NewError(kmip14.ResultReasonKeyFormatTypeNotSupported, "the object is not to be had in this Key Format Type")
+	}
+	writeSymmetricKey(c.W, kmip14.KeyFormatType(want), materialOf(block), kmip14.CryptographicAlgorithm(alg), obj.CryptographicLength)
+	return nil
+}
+
+// symmetricFormat tells whether a format is one of the two that a symmetric key
+// can be turned into.
+func symmetricFormat(f uint32) bool {
+	return f == uint32(kmip14.KeyFormatTypeRaw) || f == uint32(kmip14.KeyFormatTypeTransparentSymmetricKey)
+}
+
+// materialOf returns the bytes of a symmetric key, a view; nil if there are none.
+func materialOf(block ttlv.Item) []byte {
+	material := block.Find(kmip14.TagKeyValue).Find(kmip14.TagKeyMaterial)
+	if material.Type() == ttlv.Structure {
+		material = material.Find(kmip14.TagKey)
+	}
+	return material.Value()
+}
+
+// served notes that an object was handed out (section 3.34). Who may read
+// another's object but not change it leaves no mark.
+func served(tx *Tx, uid keystore.UID) error {
+	obj, err := tx.Edit(uid)
+	if err != nil {
+		if errors.Is(err, keystore.ErrPermission) {
+			return nil
+		}
+		return err
+	}
+	obj.Fresh = false
+	return tx.Put(obj)
+}
