@@ -93,8 +93,8 @@ func TestGetAllocations(t *testing.T) {
 		}
 	})
 	t.Logf("%v allocations", n)
-	if n > 10 {
-		t.Errorf("a Get allocates %v times, expected 10 at most", n)
+	if n > 4+raceSlack {
+		t.Errorf("a Get allocates %v times, expected 4 at most", n)
 	}
 }
 
@@ -102,7 +102,7 @@ func TestGetAllocations(t *testing.T) {
 func TestDiscoverVersionsAllocations(t *testing.T) {
 	server, _ := kmiptest.NewServer(t, kmiptest.Options{})
 	request, dst := discover(), make([]byte, 0, 1024)
-	if n := testing.AllocsPerRun(200, func() { server.KMIP.Handle(context.Background(), fuzzer, request, dst) }); n > 1 {
+	if n := testing.AllocsPerRun(200, func() { server.KMIP.Handle(context.Background(), fuzzer, request, dst) }); n > 2+raceSlack {
 		t.Errorf("Discover Versions allocates %v times", n)
 	}
 }

@@ -187,14 +187,9 @@ func exchange(t *testing.T, c net.Conn, request []byte) kmip.ResponseMessage {
 
 func receive(t *testing.T, c net.Conn) kmip.ResponseMessage {
 	t.Helper()
-	b := make([]byte, ttlv.HeaderSize)
-	if _, err := io.ReadFull(c, b); err != nil {
+	b, err := readAnswer(c)
+	if err != nil {
 		t.Fatalf("no answer: %v", err)
-	}
-	_, _, n := ttlv.Header(b)
-	b = append(b, make([]byte, n)...)
-	if _, err := io.ReadFull(c, b[ttlv.HeaderSize:]); err != nil {
-		t.Fatalf("half an answer: %v", err)
 	}
 	return parse(t, b)
 }

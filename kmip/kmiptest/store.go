@@ -21,7 +21,7 @@ import (
 type Store struct {
 	*keystore.Store
 	Operations *operations.Operations
-	Log        *Log // what store and operations log
+	Log        *Log // what the store logs
 
 	backend *bolt.Backend
 	journal *audit.Journal
@@ -68,7 +68,7 @@ func openStore(dir string) (s *Store, err error) {
 	if s.Store, err = keystore.Open(context.Background(), config); err != nil {
 		return nil, errors.Join(err, s.journal.Close(), s.backend.Close())
 	}
-	s.Operations = operations.New(operations.Config{Store: s.Store, Logger: slog.New(s.Log)})
+	s.Operations = operations.New(operations.Config{Store: s.Store})
 	return s, nil
 }
 

@@ -1,0 +1,5 @@
+//go:build !race
+
+package kmipserver_test
+
+const raceSlack = 0
