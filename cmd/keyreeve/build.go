@@ -20,7 +20,6 @@ func (s *service) build() {
 		Store:     s.vault.store,
 		LeaseTime: uint32(s.config.LeaseTime.Seconds()),
 		Healthy:   s.health.cheap,
-		Logger:    s.logger,
 	})
 	l := s.config.Limits
 	s.kmip = kmipserver.New(kmipserver.Config{

@@ -56,6 +56,7 @@ func (a *app) serve(ctx context.Context, c config.Config, o *serverOptions) erro
 	tuneMemory(a)
 	s := &service{app: a, config: c, options: o, level: &slog.LevelVar{}, started: a.now()}
 	s.logger = a.newLogger(c, s.level)
+	s.logger.Debug("settings", "config", fmt.Sprintf("%+v", c))
 	s.metrics = newMetrics()
 	if err := s.open(ctx); err != nil {
 		return errors.Join(err, s.close())
