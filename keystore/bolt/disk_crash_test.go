@@ -5,6 +5,7 @@ package bolt_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -57,6 +58,9 @@ func TestDiskPowerCut(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
+				if !rotated(r.d) {
+					t.Error("the journal was not rotated twice")
+				}
 				t.Logf("%d changes, %d images in %v", r.d.Len(), images, time.Since(start).Round(time.Millisecond))
 				if images < 500 {
 					t.Errorf("only %d images", images)
@@ -64,6 +68,13 @@ func TestDiskPowerCut(t *testing.T) {
 			}
 		})
 	}
+}
+
+// rotated tells whether a new segment of the journal was begun.
+func rotated(d *keystoretest.Disk) bool {
+	return slices.ContainsFunc(d.Log(), func(c keystoretest.Change) bool {
+		return c.Kind == keystoretest.Rename && c.To == filepath.Join("audit", "00000003.log")
+	})
 }
 
 // inUse is a number of changes after which the store is made, open and used.

@@ -149,26 +149,6 @@ func record(t *testing.T, sys system, w workload) (*recorded, error) {
 	return r, r.live()
 }
 
-// scratch is where the model's files lie: in memory where there is such a place, for the disk is modelled and its
-// syncs would only take time.
-func scratch() string {
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
-		return "/dev/shm"
-	}
-	return ""
-}
-
-// tempDir is t.TempDir in scratch.
-func tempDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp(scratch(), "keyreeve-disk-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
 func newDisk(t *testing.T, dir string) *keystoretest.Disk {
 	t.Helper()
 	d, err := keystoretest.NewDisk(dir)

@@ -141,8 +141,11 @@ func (d *Disk) rel(path string) (rel string, ok bool) {
 func (d *Disk) do(c Change, apply func() error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if id, ok := d.names[c.Path]; ok && c.Kind != Create {
-		c.file = id
+	if c.Kind != Create && c.file == 0 {
+		c.file = d.names[c.Path]
+	}
+	if c.file == 0 && c.Kind != Create && c.Kind != SyncDir {
+		return fmt.Errorf("the disk model has not seen %s made", c.Path)
 	}
 	var f Fault
 	if d.Fault != nil {
@@ -177,13 +180,22 @@ func (d *Disk) note(c Change, effective bool) {
 }
 
 // WriteAt is os.File.WriteAt, noted when the file lies in the Disk's folder.
-func (d *Disk) WriteAt(f *os.File, b []byte, off int64) (int, error) {
+func (d *Disk) WriteAt(f *os.File, b []byte, off int64) (int, error) { return d.writeAt(f, 0, b, off) }
+
+// Truncate is os.File.Truncate, noted.
+func (d *Disk) Truncate(f *os.File, size int64) error { return d.truncate(f, 0, size) }
+
+// Sync is os.File.Sync or fdatasync, noted and not carried out.
+func (d *Disk) Sync(f *os.File) error { return d.sync(f, 0) }
+
+// writeAt is WriteAt; id tells which file it is when its name may be another by now, 0 if the name tells.
+func (d *Disk) writeAt(f *os.File, id int, b []byte, off int64) (int, error) {
 	path, ok := d.rel(f.Name())
 	if !ok {
 		return f.WriteAt(b, off)
 	}
 	n := len(b)
-	err := d.do(Change{Kind: Write, Path: path, Offset: off, Data: append([]byte(nil), b...)}, func() (err error) {
+	err := d.do(Change{Kind: Write, Path: path, Offset: off, Data: append([]byte(nil), b...), file: id}, func() (err error) {
 		n, err = f.WriteAt(b, off)
 		return err
 	})
@@ -193,22 +205,20 @@ func (d *Disk) WriteAt(f *os.File, b []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Truncate is os.File.Truncate, noted.
-func (d *Disk) Truncate(f *os.File, size int64) error {
+func (d *Disk) truncate(f *os.File, id int, size int64) error {
 	path, ok := d.rel(f.Name())
 	if !ok {
 		return f.Truncate(size)
 	}
-	return d.do(Change{Kind: Truncate, Path: path, Offset: size}, func() error { return f.Truncate(size) })
+	return d.do(Change{Kind: Truncate, Path: path, Offset: size, file: id}, func() error { return f.Truncate(size) })
 }
 
-// Sync is os.File.Sync or fdatasync, noted and not carried out.
-func (d *Disk) Sync(f *os.File) error {
+func (d *Disk) sync(f *os.File, id int) error {
 	path, ok := d.rel(f.Name())
 	if !ok {
 		return f.Sync()
 	}
-	return d.do(Change{Kind: Sync, Path: path}, func() error { return nil })
+	return d.do(Change{Kind: Sync, Path: path, file: id}, func() error { return nil })
 }
 
 // FS returns durable.OS with all changes below the Disk's folder noted.
@@ -222,28 +232,40 @@ type diskFS struct {
 func (f diskFS) OpenFile(name string, flag int, perm os.FileMode) (durable.File, error) {
 	path, ok := f.d.rel(name)
 	_, statErr := os.Stat(name)
-	if !ok || flag&os.O_CREATE == 0 || statErr == nil && flag&os.O_EXCL == 0 {
-		return f.open(name, flag, perm)
-	}
-	var file durable.File
-	err := f.d.do(Change{Kind: Create, Path: path}, func() (err error) {
+	var file *os.File
+	open := func() (err error) {
 		file, err = f.open(name, flag, perm)
 		return err
-	})
-	return file, err
+	}
+	err := error(nil)
+	if !ok || flag&os.O_CREATE == 0 || statErr == nil && flag&os.O_EXCL == 0 {
+		err = open()
+	} else {
+		err = f.d.do(Change{Kind: Create, Path: path}, open)
+	}
+	if err != nil {
+		if file != nil { // made, and the program was told that it was not
+			_ = file.Close()
+		}
+		return nil, err
+	}
+	return diskFile{file, f.d, f.d.id(path)}, nil
 }
 
 // open opens a file that exists, or lets the real file system say why it does not. Emptying a file by O_TRUNC is a
 // change of its own; nothing of ours does it to a file with content.
-func (f diskFS) open(name string, flag int, perm os.FileMode) (durable.File, error) {
+func (f diskFS) open(name string, flag int, perm os.FileMode) (*os.File, error) {
 	if info, err := os.Stat(name); err == nil && flag&os.O_TRUNC != 0 && info.Size() > 0 {
 		return nil, errors.New("the disk model does not know O_TRUNC of a file with content")
 	}
-	file, err := os.OpenFile(name, flag, perm)
-	if err != nil {
-		return nil, err
-	}
-	return diskFile{file, f.d}, nil
+	return os.OpenFile(name, flag, perm)
+}
+
+// id is the file that has that path now.
+func (d *Disk) id(path string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.names[path]
 }
 
 func (f diskFS) Rename(from, to string) error    { return f.rename(from, to, f.FS.Rename) }
@@ -274,14 +296,18 @@ func (f diskFS) SyncDir(dir string) error {
 	return f.d.do(Change{Kind: SyncDir, Path: path}, func() error { return nil })
 }
 
+// diskFile stays the same file when it is renamed.
 type diskFile struct {
 	*os.File
-	d *Disk
+	d  *Disk
+	id int
 }
 
-func (f diskFile) WriteAt(b []byte, off int64) (int, error) { return f.d.WriteAt(f.File, b, off) }
-func (f diskFile) Truncate(size int64) error                { return f.d.Truncate(f.File, size) }
-func (f diskFile) Sync() error                              { return f.d.Sync(f.File) }
+func (f diskFile) WriteAt(b []byte, off int64) (int, error) {
+	return f.d.writeAt(f.File, f.id, b, off)
+}
+func (f diskFile) Truncate(size int64) error { return f.d.truncate(f.File, f.id, size) }
+func (f diskFile) Sync() error               { return f.d.sync(f.File, f.id) }
 
 func (f diskFile) Size() (int64, error) {
 	info, err := f.Stat()
