@@ -76,7 +76,7 @@ func Calibrate(target time.Duration, now func() time.Time) Params {
 	factor := max(float64(target)/float64(max(took, time.Millisecond)), 1)
 	memory := min(factor, preferredMemory/FloorMemory)
 	p.Memory = uint32(FloorMemory * memory)
-	p.Passes = uint32(min(FloorPasses*factor/memory, MaxPasses))
+	p.Passes = uint32(min(max(FloorPasses*factor/memory, FloorPasses), MaxPasses)) // 3*f/f may be less than 3
 	return p
 }
 
