@@ -96,7 +96,7 @@ func Env(name string) string {
 // Load puts the file at path (none when empty) over the defaults and the
 // environment over that. Unknown are the variables that begin with EnvPrefix
 // and name no setting: container systems make such by themselves, so they are
-// told and not refused.
+// told and not refused. An empty variable is as good as none.
 func Load(path string, environ []string) (c Config, unknown []string, err error) {
 	c = Default()
 	if path != "" {
@@ -130,7 +130,7 @@ var notSettings = []string{EnvPrefix + "CONFIG"}
 func (c *Config) environment(environ []string) (unknown []string, err error) {
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
-		if !strings.HasPrefix(name, EnvPrefix) || slices.Contains(notSettings, name) {
+		if !strings.HasPrefix(name, EnvPrefix) || slices.Contains(notSettings, name) || value == "" {
 			continue
 		}
 		i := slices.IndexFunc(settings, func(s setting) bool { return Env(s.name) == name })

@@ -102,7 +102,7 @@ func TestEverySettingCanBeSetThreeWays(t *testing.T) {
 
 func TestEnvironmentIsOverTheFile(t *testing.T) {
 	got, unknown, err := config.Load(file(t, "listen: :1\nlease_time: 5s\n"),
-		[]string{"KEYREEVE_LISTEN=:2", "HOME=/x", "KEYREEVE_PORT=tcp://10.0.0.1:5696", "KEYREEVE_CONFIG=/etc/x"})
+		[]string{"KEYREEVE_LISTEN=:2", "HOME=/x", "KEYREEVE_LEASE_TIME=", "KEYREEVE_OTHER=", "KEYREEVE_PORT=tcp://10.0.0.1:5696", "KEYREEVE_CONFIG=/etc/x"})
 	if err != nil {
 		t.Fatal(err)
 	}
