@@ -1,6 +1,8 @@
 package operations
 
 import (
+	"log/slog"
+
 	"github.com/gemalto/kmip-go/kmip14"
 
 	"github.com/keyreeve/keyreeve/keystore"
@@ -66,6 +68,9 @@ func applyLocate(o *Operations, tx *Tx, c *Call) error {
 	s.choose()
 	total := len(s.found)
 	page := s.page(o, &c.request.locate)
+	if len(page) == o.config.LocateLimit && total > len(page) {
+		o.config.Logger.Debug("a Locate found more objects than one answer may hold", slog.Int("found", total), slog.String("client", tx.Principal().Client))
+	}
 	if c.Version.AtLeast(kmip.V1_3) {
 		c.W.Integer(kmip14.TagLocatedItems, int32(total))
 	}

@@ -2,6 +2,7 @@ package operations
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/gemalto/kmip-go/kmip14"
 
@@ -45,6 +46,7 @@ type Config struct {
 	// answered with General Failure. It must be cheap and safe for concurrent
 	// use.
 	Healthy func() error
+	Logger  *slog.Logger // nil discards
 }
 
 // Operations carries out KMIP operations on one store. It is safe for
@@ -79,6 +81,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.LocateLimit <= 0 {
 		c.LocateLimit = 10_000
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
 }
