@@ -67,9 +67,9 @@ func (l *ledger) load(t *testing.T, s *server, n int, d time.Duration) {
 			if err != nil {
 				return // killed while it connected
 			}
-			defer c.Close()
 			for l.one(c) == nil {
 			}
+			// No Close: this client's panics once it has failed to reconnect.
 		})
 	}
 	time.AfterFunc(d, s.kill)
