@@ -234,13 +234,15 @@ func (b *Backend) firstLook() error {
 // Path is where the file lies.
 func (b *Backend) Path() string { return b.path }
 
-// Close waits for the running Update and for all Views, and closes the file.
+// Close waits for the running Update and for all Views, and closes the file. Updates that wait are refused.
 func (b *Backend) Close() error {
 	if b.closed.Swap(true) {
 		return nil
 	}
-	<-b.writer // for good
+	<-b.writer
+	defer func() { b.writer <- struct{}{} }()
 	b.beginCommit()
+	defer b.endCommit()
 	if b.stuck.Load() {
 		return b.abandon()
 	}

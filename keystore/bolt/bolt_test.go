@@ -15,6 +15,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/durable"
 	"github.com/keyreeve/keyreeve/keystore"
 	"github.com/keyreeve/keyreeve/keystore/bolt"
+	"github.com/keyreeve/keyreeve/keystore/keystoretest"
 )
 
 func TestCreateLeavesOneFile(t *testing.T) {
@@ -135,6 +136,17 @@ func TestOpenTwice(t *testing.T) {
 	open(t, path)
 }
 
+// The contract of every backend.
+func TestConformance(t *testing.T) {
+	keystoretest.RunBackend(t, func(t testing.TB) keystoretest.Opener {
+		path := filepath.Join(tempDir(t), "store.db")
+		if err := bolt.Create(path, bolt.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		return func() (keystore.Backend, error) { return bolt.Open(path, bolt.Options{}) }
+	})
+}
+
 func TestClosed(t *testing.T) {
 	_, b := newStore(t)
 	puts(t, b, "oa", "1")
@@ -146,10 +158,11 @@ func TestClosed(t *testing.T) {
 	if err := b.View(ctx, func(keystore.KV) error { return nil }); err == nil {
 		t.Error("View of a closed store succeeded")
 	}
-	cancelled, cancel := context.WithCancel(ctx)
-	cancel()
-	if err := b.Update(cancelled, func(keystore.KV) error { return nil }, nil); err == nil {
+	if err := b.Update(ctx, func(keystore.KV) error { return nil }, nil); err == nil {
 		t.Error("Update of a closed store succeeded")
+	}
+	if err := b.Verify(ctx); err == nil {
+		t.Error("Verify of a closed store succeeded")
 	}
 }
 

@@ -149,7 +149,7 @@ func record(t *testing.T, sys system, w workload) (*recorded, error) {
 	return r, r.live()
 }
 
-func newDisk(t *testing.T, dir string) *keystoretest.Disk {
+func newDisk(t testing.TB, dir string) *keystoretest.Disk {
 	t.Helper()
 	d, err := keystoretest.NewDisk(dir)
 	if err != nil {

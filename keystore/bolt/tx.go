@@ -77,6 +77,9 @@ func (b *Backend) writable(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if b.closed.Load() {
+		return fmt.Errorf("the store %s is closed", b.path)
+	}
 	if f := b.failed.Load(); f != nil {
 		return fmt.Errorf("%w: stop the server, check the disk of %s, and start again (what failed: %w)", keystore.ErrFailed, b.path, f.cause)
 	}
