@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -73,39 +74,53 @@ func cmdCopyTree(ts *testscript.TestScript, _ bool, args []string) {
 func cmdCertify(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs(args[1])
 	ts.Check(os.MkdirAll(dir, 0o700))
-	subject := pkix.Name{CommonName: args[2]}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	m, err := newMaterial(args[0], args[2], func() (*x509.Certificate, any) { return foreign(ts, dir) })
 	ts.Check(err)
-	write := func(name, kind string, der []byte, err error) {
-		ts.Check(err)
-		ts.Check(os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
+	names := map[string][2]string{"csr": {"key.pem", "request.pem"}, "self": {"key.pem", "cert.pem"},
+		"ca": {"foreign-key.pem", "foreign.pem"}, "leaf": {"key.pem", "cert.pem"}}[args[0]]
+	ts.Check(os.WriteFile(filepath.Join(dir, names[0]), m.key, 0o600))
+	ts.Check(os.WriteFile(filepath.Join(dir, names[1]), m.document, 0o600))
+}
+
+// A material is what a client brings: a key and what it says about it, in PEM.
+type material struct{ key, document []byte }
+
+func newMaterial(kind, subject string, parent func() (*x509.Certificate, any)) (m material, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return m, err
 	}
-	writeKey := func(name string) {
-		der, err := x509.MarshalPKCS8PrivateKey(key)
-		write(name, "PRIVATE KEY", der, err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return m, err
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: subject, BasicConstraintsValid: true,
+	name := pkix.Name{CommonName: subject}
+	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: name, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	switch args[0] {
+	block := &pem.Block{Type: "CERTIFICATE"}
+	switch kind {
 	case "csr":
-		writeKey("key.pem")
-		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: subject}, key)
-		write("request.pem", "CERTIFICATE REQUEST", der, err)
-	case "self":
-		writeKey("key.pem")
-		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-		write("cert.pem", "CERTIFICATE", der, err)
+		block.Type = "CERTIFICATE REQUEST"
+		block.Bytes, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: name}, key)
 	case "ca":
-		writeKey("foreign-key.pem")
 		template.IsCA, template.KeyUsage = true, x509.KeyUsageCertSign
-		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-		write("foreign.pem", "CERTIFICATE", der, err)
+		block.Bytes, err = x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	case "self":
+		block.Bytes, err = x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	case "leaf":
-		writeKey("key.pem")
-		parent, parentKey := foreign(ts, dir)
-		der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
-		write("cert.pem", "CERTIFICATE", der, err)
+		ca, caKey := parent()
+		block.Bytes, err = x509.CreateCertificate(rand.Reader, template, ca, key.Public(), caKey)
 	}
+	return material{pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), pem.EncodeToMemory(block)}, err
+}
+
+func foreignPEM(t *testing.T, kind, subject string) []byte {
+	t.Helper()
+	m, err := newMaterial(kind, subject, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.document
 }
 
 func foreign(ts *testscript.TestScript, dir string) (*x509.Certificate, any) {
