@@ -50,7 +50,11 @@ type server struct {
 // prepare makes the folder and enrols the client, and leaves the server down.
 func prepare(t *testing.T) *server {
 	t.Helper()
-	dir := t.TempDir()
+	return prepareIn(t, t.TempDir())
+}
+
+func prepareIn(t *testing.T, dir string) *server {
+	t.Helper()
 	s := &server{data: filepath.Join(dir, "data"), bundle: filepath.Join(dir, "bundle")}
 	if out, err := s.run("init", "--host", "127.0.0.1", "--dev"); err != nil {
 		t.Fatalf("init: %v\n%s", err, out)
