@@ -106,7 +106,11 @@ func (c *Call) writeObject(obj *keystore.Object) error {
 	case !symmetricFormat(want) || !symmetricFormat(stored):
 		return kmip.NewError(kmip14.ResultReasonKeyFormatTypeNotSupported, "the object is not to be had in this Key Format Type")
 	}
-	writeSymmetricKey(c.W, kmip14.KeyFormatType(want), materialOf(block), kmip14.CryptographicAlgorithm(alg), obj.CryptographicLength)
+	material := materialOf(block)
+	if material == nil {
+		return kmip.NewError(kmip14.ResultReasonKeyValueNotPresent, "the key's value is not on the server")
+	}
+	writeSymmetricKey(c.W, kmip14.KeyFormatType(want), material, kmip14.CryptographicAlgorithm(alg), obj.CryptographicLength)
 	return nil
 }
 
