@@ -55,6 +55,9 @@ func TestScripts(t *testing.T) {
 			"copytree": cmdCopyTree,
 			"certify":  cmdCertify,
 			"deep":     cmdDeep,
+			"absent":   cmdAbsent,
+			"leak":     cmdLeak,
+			"nocore":   cmdNoCore,
 		},
 	})
 }

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// absent BUNDLE UID DIR… fetches a key and looks for it, as bytes and as text, in
+// every file of the folders and in what the servers have logged. With "!" the key
+// must be found, which shows that the search finds.
+func cmdAbsent(ts *testscript.TestScript, neg bool, args []string) {
+	key := forms(ts, args[0], args[1])
+	found := ""
+	look := func(where string, content []byte) {
+		for form, text := range key {
+			if bytes.Contains(content, text) {
+				found = where + ", as " + form
+			}
+		}
+	}
+	for _, dir := range args[2:] {
+		ts.Check(filepath.WalkDir(ts.MkAbs(dir), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			look(path, content)
+			return err
+		}))
+	}
+	for name, p := range ts.Value(serversKey{}).(*servers).running {
+		look("the log of server "+name, []byte(p.log.String()))
+	}
+	if (found != "") != neg {
+		ts.Fatalf("where the key was found: %q", found)
+	}
+}
+
+// forms fetches a key and spells the first half of it in the ways in which it
+// could leak.
+func forms(ts *testscript.TestScript, bundle, uid string) map[string][]byte {
+	c, err := dial(ts, bundle)
+	ts.Check(err)
+	defer func() { _ = c.Close() }()
+	key, err := c.Get(context.Background(), uid)
+	ts.Check(err)
+	defer key.Clear()
+	half := bytes.Clone(key.Expose()[:key.Len()/2])
+	return map[string][]byte{
+		"bytes":     half,
+		"hex":       []byte(hex.EncodeToString(half)),
+		"HEX":       []byte(strings.ToUpper(hex.EncodeToString(half))),
+		"base64":    []byte(base64.StdEncoding.EncodeToString(half))[:20],
+		"Go's text": []byte(strings.Trim(fmt.Sprint(half), "[]")),
+	}
+}
+
+// leak BUNDLE UID DIR writes a key into DIR in each form.
+func cmdLeak(ts *testscript.TestScript, _ bool, args []string) {
+	for form, text := range forms(ts, args[0], args[1]) {
+		dir := filepath.Join(ts.MkAbs(args[2]), form)
+		ts.Check(os.MkdirAll(dir, 0o700))
+		ts.Check(os.WriteFile(filepath.Join(dir, "file"), append([]byte("some text before "), text...), 0o600))
+	}
+}
+
+// nocore NAME: the server's memory goes into no core file.
+func cmdNoCore(ts *testscript.TestScript, _ bool, args []string) {
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", server(ts, args[0]).cmd.Process.Pid))
+	ts.Check(err)
+	for line := range strings.Lines(string(limits)) {
+		if fields := strings.Fields(line); strings.HasPrefix(line, "Max core file size") && fields[4] == "0" && fields[5] == "0" {
+			return
+		}
+	}
+	ts.Fatalf("the server may write a core file:\n%s", limits)
+}
