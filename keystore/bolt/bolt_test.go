@@ -271,6 +271,22 @@ func TestRollback(t *testing.T) {
 	}
 }
 
+// A panic in prepared may have left the journal ahead of the store, so nothing more is written.
+func TestPanicInPreparedStops(t *testing.T) {
+	_, b := newStore(t)
+	puts(t, b, "oa", "1")
+	func() {
+		defer func() { _ = recover() }()
+		_ = b.Update(ctx, func(kv keystore.KV) error { return kv.Put([]byte("oa"), []byte("2")) }, func(keystore.KV) error { panic("mine") })
+	}()
+	if err := b.Update(ctx, func(keystore.KV) error { return nil }, nil); !errors.Is(err, keystore.ErrFailed) {
+		t.Errorf("got %v, want ErrFailed", err)
+	}
+	if diff := cmp.Diff(map[string]string{"oa": "1"}, stored(t, b, "o")); diff != "" {
+		t.Errorf("content (-want +got):\n%s", diff)
+	}
+}
+
 // The buffers given to Put may be used again once fn has returned.
 func TestPutCopies(t *testing.T) {
 	_, b := newStore(t)

@@ -25,7 +25,10 @@ import (
 // cannot be overlaid, so the copy takes bbolt's place by a go.mod of its own.
 //
 // The copy is built with the hook only; what is not found in bbolt's sources any more fails here.
-func TestDiskModel(t *testing.T) {
+func TestDiskModel(t *testing.T) { runDiskModel(t) }
+
+func runDiskModel(t *testing.T, env ...string) {
+	t.Helper()
 	dir := t.TempDir()
 	hookBbolt(t, dir)
 	root := goList(t, "-m", "-f", "{{.Dir}}")
@@ -38,7 +41,7 @@ func TestDiskModel(t *testing.T) {
 	if deadline, ok := t.Deadline(); ok {
 		cmd.Args = append(cmd.Args, fmt.Sprint("-timeout=", time.Until(deadline).Round(time.Second)))
 	}
-	cmd.Env = append(os.Environ(), "GOPROXY=off")
+	cmd.Env = append(append(os.Environ(), "GOPROXY=off"), env...)
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s\n%s", strings.Join(cmd.Args, " "), out)
 	if err != nil {

@@ -19,6 +19,8 @@ import (
 // store is the whole keystore on this backend and a real journal, as a system.
 type store struct{}
 
+var _, _ system = store{}, mini{}
+
 type fullStore struct {
 	*keystore.Store
 	b *bolt.Backend

@@ -68,10 +68,13 @@ func (b *Backend) Update(ctx context.Context, fn, prepared func(kv keystore.KV) 
 		err = b.commit()
 	}
 	if err != nil && isPrepared {
-		b.failed.CompareAndSwap(nil, &failure{err})
+		b.fail(err)
 	}
 	return err
 }
+
+// fail stops all Updates from now on. The first cause stays.
+func (b *Backend) fail(cause error) { b.failed.CompareAndSwap(nil, &failure{cause}) }
 
 func (b *Backend) writable(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
@@ -87,7 +90,8 @@ func (b *Backend) writable(ctx context.Context) error {
 }
 
 // gather runs fn and prepared on a snapshot, with the writes kept in b.pending. isPrepared tells that prepared has
-// returned without error, so that what is in the journal now must be committed or the backend must stop.
+// returned without error, so that what is in the journal now must be committed or the backend must stop. The same holds
+// when prepared panics: it may have written there.
 func (b *Backend) gather(ctx context.Context, fn, prepared func(kv keystore.KV) error) (isPrepared bool, err error) {
 	s, err := b.acquire(ctx)
 	if err != nil {
@@ -100,10 +104,15 @@ func (b *Backend) gather(ctx context.Context, fn, prepared func(kv keystore.KV) 
 	if err := fn(kv); err != nil || prepared == nil {
 		return err == nil, err
 	}
-	if err := prepared(kv); err != nil {
-		return false, err
-	}
-	return true, nil
+	returned := false
+	defer func() {
+		if !returned {
+			b.fail(errors.New("a panic while the journal was written"))
+		}
+	}()
+	err = prepared(kv)
+	returned = true
+	return err == nil, err
 }
 
 // commit hands the pending writes to bbolt. Nothing is written to the file before tx.Commit, so up to there an error
