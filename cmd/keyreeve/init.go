@@ -28,11 +28,10 @@ Without --host the certificate is for this machine's name and addresses and for
 localhost. vCenter and other clients check it against the name that they use.`
 
 type initOptions struct {
-	hosts      []string
-	key        keyOptions
-	passphrase bool
-	keyType    string
-	dev        bool
+	hosts   []string
+	key     keyOptions
+	keyType string
+	dev     bool
 }
 
 func (a *app) initCommand(o *options) *cobra.Command {

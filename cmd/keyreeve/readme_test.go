@@ -209,3 +209,37 @@ func TestPagesLinkToFiles(t *testing.T) {
 		}
 	}
 }
+
+// docs/testing.md names tests and scripts that exist.
+func TestNamedTestsExist(t *testing.T) {
+	page, err := os.ReadFile("../../docs/testing.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`([a-z/]+)\\.((?:Test|Fuzz)[A-Za-z0-9]+)`").FindAllSubmatch(page, -1)
+	if len(named) < 30 {
+		t.Errorf("only %d tests are named", len(named))
+	}
+	for _, m := range named {
+		files, err := filepath.Glob(filepath.Join("../..", string(m[1]), "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, file := range files {
+			source, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = found || bytes.Contains(source, []byte("func "+string(m[2])+"("))
+		}
+		if !found {
+			t.Errorf("there is no test %s in %s", m[2], m[1])
+		}
+	}
+	for _, m := range regexp.MustCompile("scripts? `([a-z]+)`").FindAllSubmatch(page, -1) {
+		if _, err := os.Stat("testdata/" + string(m[1]) + ".txt"); err != nil {
+			t.Errorf("there is no script %s", m[1])
+		}
+	}
+}
