@@ -3,6 +3,7 @@ package kmipserver_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"log/slog"
 	"net"
@@ -290,6 +291,23 @@ func TestSilentFloodLeavesRoom(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestTheOldestGivesWay, and not the newest, which a flood would keep out.
+func TestTheOldestGivesWay(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, kmipserver.Limits{Pending: 2})
+		config, err := r.Client("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		oldest, middle := r.raw(home), r.raw(home)
+		newest := r.raw(home)
+		wantClosed(t, oldest)
+		for _, raw := range []net.Conn{middle, newest} {
+			wantSuccess(t, exchange(t, tls.Client(raw, config), discover()))
+		}
+	})
 }
 
 // TestLimitOfEstablishedConnections: one address, an IPv6 /64 counting as one,
