@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -207,42 +206,57 @@ func TestScannerCannotFillTheLog(t *testing.T) {
 // TestPanicIsContained: a defect ends one connection; the log has where, and
 // nothing of what was worked on.
 func TestPanicIsContained(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		log, l := new(kmiptest.Log), newPipe()
-		authority, err := kmiptest.NewAuthority(t.TempDir())
+	tests := []struct {
+		name     string
+		identify func(tls.ConnectionState) (kmipserver.Peer, error)
+		where    string
+	}{
+		{"in the handshake", func(tls.ConnectionState) (kmipserver.Peer, error) { panic("the key is 00112233") }, "where=handshake"},
+		{"in a request", func(tls.ConnectionState) (kmipserver.Peer, error) {
+			return kmipserver.Peer{Current: func() bool { panic("the key is 00112233") }}, nil
+		}, "where=request"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) { panicTwice(t, tt.identify, tt.where) })
+		})
+	}
+}
+
+func panicTwice(t *testing.T, identify func(tls.ConnectionState) (kmipserver.Peer, error), where string) {
+	log, l := new(kmiptest.Log), newPipe()
+	authority, err := kmiptest.NewAuthority(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := kmipserver.New(kmipserver.Config{
+		Operations: kmiptest.NewStore(t).Operations, TLS: authority.Server, Logger: slog.New(log), Identify: identify,
+	})
+	go func() { _ = s.Serve(context.Background(), l) }()
+	config, err := authority.Client("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		raw, err := l.Dial(home)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := kmipserver.New(kmipserver.Config{
-			Operations: kmiptest.NewStore(t).Operations, TLS: authority.Server, Logger: slog.New(log),
-			Identify: func(tls.ConnectionState) (kmipserver.Peer, error) {
-				return kmipserver.Peer{Current: func() bool { panic("the key is 00112233") }}, nil
-			},
-		})
-		go func() { _ = s.Serve(context.Background(), l) }()
-		for range 2 {
-			raw, err := l.Dial(home)
-			if err != nil {
-				t.Fatal(err)
-			}
-			config, err := authority.Client("a")
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := tls.Client(raw, config)
-			mustWrite(t, c, discover())
-			if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, io.ErrNoProgress) {
+		c := tls.Client(raw, config)
+		if _, err := c.Write(discover()); err == nil {
+			if _, err := c.Read(make([]byte, 1)); err == nil {
 				t.Error("the connection goes on after a panic")
 			}
 		}
-		if err := s.Shutdown(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		lines := log.Lines(slog.LevelError)
-		if len(lines) != 2 || !strings.Contains(lines[0].Text, "answer") || strings.Contains(lines[0].Text, "0011") {
-			t.Errorf("logged %v, expected where it was and not what", lines)
-		}
-	})
+	}
+	if err := s.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	lines := log.Lines(slog.LevelError)
+	if len(lines) != 2 || !strings.Contains(lines[0].Text, where) || !strings.Contains(lines[0].Text, "kmipserver") ||
+		strings.Contains(lines[0].Text, "0011") {
+		t.Errorf("logged %v, expected where it was and not what", lines)
+	}
 }
 
 // failing is a listener that fails a few times before it works.
