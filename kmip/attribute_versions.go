@@ -53,9 +53,9 @@ var growth = map[ttlv.Tag][]grown{
 
 // WriteValue writes an attribute's value, under the tag Attribute Value, in the
 // words that v has: fields of a structure that came later are left out. It
-// returns false, and writes nothing, when what is left says nothing: a value of
-// an enumeration that v does not have, or a structure without a field that it
-// must have.
+// returns false, and writes nothing, when nothing is left: a value of an
+// enumeration that v does not have, a structure without a field that it must
+// have, or one all of whose fields came later.
 func (r *AttributeRule) WriteValue(w *ttlv.Writer, value ttlv.Item, v Version) bool {
 	switch {
 	case !r.In(v) || value.IsZero():
@@ -88,6 +88,10 @@ func (r *AttributeRule) writeFields(w *ttlv.Writer, value ttlv.Item, v Version) 
 				return false
 			}
 		}
+	}
+	if w.Len() == m && len(value.Value()) > 0 {
+		w.Truncate(start)
+		return false
 	}
 	w.End(m)
 	return true

@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/gemalto/kmip-go/kmip14"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/keyreeve/keyreeve/kmip"
 	"github.com/keyreeve/keyreeve/kmip/ttlv"
@@ -14,68 +13,83 @@ func TestValueIn(t *testing.T) {
 	for _, tc := range []struct {
 		tag   ttlv.Tag
 		value uint32
-		since kmip.Version // zero: in none
+		since int32 // minor version; 9: in none
 	}{
-		{kmip14.TagCryptographicAlgorithm, uint32(kmip14.CryptographicAlgorithmAES), kmip.V1_0},
-		{kmip14.TagCryptographicAlgorithm, uint32(kmip14.CryptographicAlgorithmEC), kmip.V1_2},
-		{kmip14.TagCryptographicAlgorithm, uint32(kmip14.CryptographicAlgorithmChaCha20), kmip.V1_4},
-		{kmip14.TagCryptographicAlgorithm, 0x29, kmip.Version{}},
-		{kmip14.TagObjectType, uint32(kmip14.ObjectTypePGPKey), kmip.V1_2},
-		{kmip14.TagState, uint32(kmip14.StateActive), kmip.V1_0},
-		{kmip14.TagState, 0, kmip.Version{}},
-		{kmip14.TagLinkType, uint32(kmip14.LinkTypeNextLink), kmip.V1_2},
+		{kmip14.TagCryptographicAlgorithm, uint32(kmip14.CryptographicAlgorithmAES), 0},
+		{kmip14.TagCryptographicAlgorithm, uint32(kmip14.CryptographicAlgorithmTwofish), 0},
+		{kmip14.TagCryptographicAlgorithm, uint32(kmip14.CryptographicAlgorithmEC), 2},
+		{kmip14.TagCryptographicAlgorithm, uint32(kmip14.CryptographicAlgorithmOneTimePad), 3},
+		{kmip14.TagCryptographicAlgorithm, uint32(kmip14.CryptographicAlgorithmChaCha20), 4},
+		{kmip14.TagCryptographicAlgorithm, uint32(kmip14.CryptographicAlgorithmSHAKE_256), 4},
+		{kmip14.TagCryptographicAlgorithm, 0x80000001, 9},
+		{kmip14.TagObjectType, uint32(kmip14.ObjectTypePGPKey), 2},
+		{kmip14.TagObjectType, uint32(kmip14.ObjectTypeOpaqueObject), 0},
+		{kmip14.TagKeyFormatType, uint32(kmip14.KeyFormatTypePKCS_12), 4},
+		{kmip14.TagState, uint32(kmip14.StateActive), 0},
+		{kmip14.TagState, 7, 9},
 	} {
-		for _, v := range kmip.Versions() {
-			want := tc.since != kmip.Version{} && v.AtLeast(tc.since)
-			if got := kmip.ValueIn(tc.tag, tc.value, v); got != want {
-				t.Errorf("%v 0x%X in %v: %v, want %v", tc.tag, tc.value, v, got, want)
+		for minor := range int32(5) {
+			if got, want := kmip.ValueIn(tc.tag, tc.value, kmip.Version{Major: 1, Minor: minor}), minor >= tc.since; got != want {
+				t.Errorf("ValueIn(%v, 0x%X, 1.%d) = %v", tc.tag, tc.value, minor, got)
 			}
 		}
 	}
 }
 
-// An attribute that is told to an old client has only what that client knows.
-func TestWriteValue(t *testing.T) {
-	value := func(kids ...item) item { return st(kmip14.TagAttributeValue, kids...) }
-	alg, digest, format := en(kmip14.TagHashingAlgorithm, 6), bs(kmip14.TagDigestValue, "d"), en(kmip14.TagKeyFormatType, 1)
-	mode, iv := en(kmip14.TagBlockCipherMode, 1), bo(kmip14.TagRandomIV, true)
-	sha3 := en(kmip14.TagHashingAlgorithm, 0x0E)
-	for _, tc := range []struct {
-		name string
-		v    kmip.Version
-		in   item
-		want item // nil: not said
-	}{
-		{"State", kmip.V1_0, en(kmip14.TagState, 2), en(kmip14.TagAttributeValue, 2)},
-		{"Fresh", kmip.V1_0, bo(kmip14.TagFresh, true), nil},
-		{"Fresh", kmip.V1_1, bo(kmip14.TagFresh, true), bo(kmip14.TagAttributeValue, true)},
-		{"Cryptographic Algorithm", kmip.V1_3, en(kmip14.TagCryptographicAlgorithm, 0x1C), nil},
-		{"Cryptographic Algorithm", kmip.V1_4, en(kmip14.TagCryptographicAlgorithm, 0x1C), en(kmip14.TagAttributeValue, 0x1C)},
-		{"Digest", kmip.V1_0, value(alg, digest, format), value(alg, digest)},
-		{"Digest", kmip.V1_1, value(alg, digest, format), value(alg, digest, format)},
-		{"Digest", kmip.V1_3, value(sha3, digest), nil},
-		{"Cryptographic Parameters", kmip.V1_1, value(mode, iv), value(mode)},
-		{"Cryptographic Parameters", kmip.V1_2, value(mode, iv), value(mode, iv)},
-		{"x-a", kmip.V1_0, tx(kmip14.TagAttributeValue, "v"), tx(kmip14.TagAttributeValue, "v")},
-	} {
-		before := tx(kmip14.TagUniqueIdentifier, "u")
+// What WriteValue writes passes the same rule's Check, in every version, and
+// in the newest it is the value itself.
+func TestWriteValueWritesWhatCheckTakes(t *testing.T) {
+	structure := func(write func(w *ttlv.Writer)) ttlv.Item {
 		var w ttlv.Writer
-		w.Raw(before)
-		said := rule(t, tc.name).WriteValue(&w, parsed(t, tc.in), tc.v)
-		if said != (tc.want != nil) {
-			t.Errorf("%s in %v: said %v", tc.name, tc.v, said)
+		m := w.Begin(kmip14.TagAttributeValue)
+		write(&w)
+		w.End(m)
+		it, _ := ttlv.Parse(w.Bytes())
+		return it
+	}
+	for _, tc := range []struct {
+		name   string
+		value  ttlv.Item
+		writes [5]bool
+	}{
+		{"Digest", structure(func(w *ttlv.Writer) {
+			w.Enumeration(kmip14.TagHashingAlgorithm, uint32(kmip14.HashingAlgorithmSHA_256))
+			w.ByteString(kmip14.TagDigestValue, []byte{1})
+			w.Enumeration(kmip14.TagKeyFormatType, 1)
+		}), [5]bool{true, true, true, true, true}},
+		{"Digest", structure(func(w *ttlv.Writer) { w.Enumeration(kmip14.TagHashingAlgorithm, 0x0E) }), [5]bool{false, false, false, false, true}},
+		{"Cryptographic Parameters", structure(func(w *ttlv.Writer) { w.Integer(kmip14.TagSaltLength, 1) }), [5]bool{false, false, false, false, true}},
+		{"Cryptographic Parameters", structure(func(*ttlv.Writer) {}), [5]bool{true, true, true, true, true}},
+		{"Cryptographic Algorithm", kmip.EnumerationAttribute("", kmip14.CryptographicAlgorithmPoly1305).Value, [5]bool{false, false, false, false, true}},
+		{"Fresh", kmip.BooleanAttribute("", true).Value, [5]bool{false, true, true, true, true}},
+		{"Comment", kmip.TextAttribute("", "c").Value, [5]bool{false, false, false, false, true}},
+		{"x-a", kmip.IntegerAttribute("", 3).Value, [5]bool{true, true, true, true, true}},
+		{"Name", ttlv.Item{}, [5]bool{}},
+	} {
+		rule, ok := kmip.LookupAttribute([]byte(tc.name))
+		if !ok {
+			t.Fatal(tc.name)
 		}
-		if diff := cmp.Diff(append(before, tc.want...), w.Bytes()); diff != "" {
-			t.Errorf("%s in %v (-want +got):\n%s", tc.name, tc.v, diff)
-		}
-		if said {
-			if err := rule(t, tc.name).Check(parsed(t, w.Bytes()[len(before):]), tc.v); err != nil {
-				t.Errorf("%s in %v: what was said is not valid: %v", tc.name, tc.v, err)
+		for minor, want := range tc.writes {
+			v := kmip.Version{Major: 1, Minor: int32(minor)}
+			var w ttlv.Writer
+			if got := rule.WriteValue(&w, tc.value, v); got != want || got != (w.Len() > 0) {
+				t.Errorf("%s in %v: %v, %d bytes, want %v", tc.name, v, got, w.Len(), want)
+				continue
+			}
+			if !want {
+				continue
+			}
+			it, err := ttlv.Parse(w.Bytes())
+			if err != nil || it.Tag() != kmip14.TagAttributeValue {
+				t.Fatalf("%s in %v: %v %v", tc.name, v, it.Tag(), err)
+			}
+			if err := rule.Check(it, v); err != nil {
+				t.Errorf("%s in %v: %v", tc.name, v, err)
+			}
+			if v == kmip.V1_4 && string(it.Raw()) != string(tc.value.Raw()) {
+				t.Errorf("%s in 1.4 is changed", tc.name)
 			}
 		}
-	}
-	var w ttlv.Writer
-	if rule(t, "State").WriteValue(&w, ttlv.Item{}, kmip.V1_4) || w.Len() != 0 {
-		t.Error("a value that is none was written")
 	}
 }

@@ -44,7 +44,7 @@ func applyAddAttribute(o *Operations, tx *Tx, c *Call) error {
 	if err != nil {
 		return err
 	}
-	index, err := addAttribute(obj, rule, &r.Attribute, c.Version)
+	value, index, err := addAttribute(obj, rule, &r.Attribute, c.Version)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func applyAddAttribute(o *Operations, tx *Tx, c *Call) error {
 	}
 	c.writeUID(uid)
 	m := kmip.BeginAttribute(c.W, attributeName(rule, r.Attribute.Name), index)
-	c.W.ItemAs(kmip14.TagAttributeValue, r.Attribute.Value)
+	c.W.ItemAs(kmip14.TagAttributeValue, value)
 	c.W.End(m)
 	return nil
 }
@@ -98,14 +98,14 @@ func (o *Operations) hasValue(c *Call, obj *keystore.Object, rule *kmip.Attribut
 	return o.eachValue(&c.scratch, obj, rule, rule.Name, c.Version, func(ttlv.Item) bool { return true })
 }
 
-// addAttribute puts the value into the object.
-func addAttribute(obj *keystore.Object, rule *kmip.AttributeRule, a *kmip.Attribute, v kmip.Version) (index int32, err error) {
-	value, err := checkValue(rule, a, v)
+// addAttribute puts the value into the object, and returns it as it is kept.
+func addAttribute(obj *keystore.Object, rule *kmip.AttributeRule, a *kmip.Attribute, v kmip.Version) (value ttlv.Item, index int32, err error) {
+	value, err = checkValue(rule, a, v)
 	if err != nil {
-		return 0, err
+		return value, 0, err
 	}
 	if isField, _ := setField(obj, rule.Tag, value); isField {
-		return 0, checkDates(obj)
+		return value, 0, checkDates(obj)
 	}
-	return obj.AddAttribute(attributeName(rule, a.Name), value), nil
+	return value, obj.AddAttribute(attributeName(rule, a.Name), value), nil
 }

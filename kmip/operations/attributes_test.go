@@ -146,6 +146,9 @@ func TestAddAttribute(t *testing.T) {
 		if string(out.UniqueIdentifier) != string(uid) || string(out.Attribute.Name) != string(tc.a.Name) || out.Attribute.Index != tc.index {
 			t.Errorf("adding %s: the answer is %s %s %d", tc.a.Name, out.UniqueIdentifier, out.Attribute.Name, out.Attribute.Index)
 		}
+		if got := show(out.Attribute.Value); got != tc.want {
+			t.Errorf("adding %s: the answer says %s, want %s", tc.a.Name, got, tc.want)
+		}
 		if out.Attribute.HasIndex && tc.index == 0 {
 			t.Errorf("adding %s: the answer spells out the index 0", tc.a.Name)
 		}

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -196,6 +200,7 @@ func (m *message) answers() []answer {
 		a := answer{err: it.err}
 		if it.err != nil {
 			_, a.reason, a.text = operations.Result(it.err)
+			mustNotLeak(m.r.t, it.err.Error()+"\n"+a.text)
 		} else {
 			it.w.End(it.mark)
 			a.payload, _ = ttlv.Parse(bytes.Clone(it.w.Bytes()))
@@ -203,6 +208,19 @@ func (m *message) answers() []answer {
 		out = append(out, a)
 	}
 	return out
+}
+
+// mustNotLeak fails the test when a text shows the planted key, key32, or a part
+// of it, in a shape that Go or people print bytes in.
+func mustNotLeak(t testing.TB, text string) {
+	t.Helper()
+	part := key32[:6]
+	for _, form := range []string{string(part), hex.EncodeToString(part), fmt.Sprintf("%X", part), base64.StdEncoding.EncodeToString(part),
+		strings.Trim(fmt.Sprint(part), "[]"), strings.Trim(strings.TrimPrefix(fmt.Sprintf("%#v", part), "[]byte{"), "}")} {
+		if strings.Contains(text, form) {
+			t.Errorf("key material in an error: %q", text)
+		}
+	}
 }
 
 // do runs one operation.
