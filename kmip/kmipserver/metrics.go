@@ -40,7 +40,7 @@ type outcome uint8
 const (
 	outcomeSuccess outcome = iota
 	outcomeFailure         // the client asked for what cannot be
-	outcomeDenied          // the client asked for what it may not
+	outcomeDenied          // Permission Denied, which KMIP also says of a wrong State
 	outcomeError           // the server failed
 	outcomeUndone
 	resultCount

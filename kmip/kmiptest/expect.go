@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	gemalto "github.com/gemalto/kmip-go/ttlv"
 
 	"github.com/keyreeve/keyreeve/kmip/ttlv"
@@ -39,7 +37,42 @@ func (m *Message) Compare(answer []byte, v Values, now time.Time) error {
 	if bytes.Equal(want, answer) {
 		return nil
 	}
-	return fmt.Errorf("the answer differs (- expected, + received):\n%s", cmp.Diff(Format(want), Format(answer)))
+	return fmt.Errorf("the answer differs (- expected, + received):\n%s", difference(Format(want), Format(answer)))
+}
+
+// difference shows two texts as one, line by line: what only the first has with
+// a -, what only the second has with a +.
+func difference(want, got string) string {
+	a, b := strings.SplitAfter(want, "\n"), strings.SplitAfter(got, "\n")
+	// common[i][j] is the length of the longest common sequence of a[i:] and b[j:].
+	common := make([][]int, len(a)+1)
+	for i := range common {
+		common[i] = make([]int, len(b)+1)
+	}
+	for i := len(a) - 1; i >= 0; i-- {
+		for j := len(b) - 1; j >= 0; j-- {
+			if a[i] == b[j] {
+				common[i][j] = common[i+1][j+1] + 1
+			} else {
+				common[i][j] = max(common[i+1][j], common[i][j+1])
+			}
+		}
+	}
+	var out strings.Builder
+	for i, j := 0, 0; i < len(a) || j < len(b); {
+		switch {
+		case i < len(a) && j < len(b) && a[i] == b[j]:
+			out.WriteString("  " + a[i])
+			i, j = i+1, j+1
+		case j == len(b) || i < len(a) && common[i+1][j] >= common[i][j+1]:
+			out.WriteString("- " + a[i])
+			i++
+		default:
+			out.WriteString("+ " + b[j])
+			j++
+		}
+	}
+	return out.String()
 }
 
 const anonymous = "anonymous-"

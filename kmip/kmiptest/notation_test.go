@@ -144,6 +144,29 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// TestDifference: an error shows where the two part.
+func TestDifference(t *testing.T) {
+	m, err := kmiptest.ParseMessage("ResponseMessage\n  TimeStamp DateTime $_\n  UniqueIdentifier TextString \"abd\"\n  BatchCount Integer 1", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = m.Compare(answer(t, "abc", "00112233", now), kmiptest.Values{}, now)
+	want := `the answer differs (- expected, + received):
+  ResponseMessage
+    TimeStamp DateTime 2026-11-24T10:21:59Z
+-   UniqueIdentifier TextString "abd"
++   UniqueIdentifier TextString "abc"
++   KeyMaterial ByteString 00112233
+    BatchCount Integer 1
+  `
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if diff := cmp.Diff(want, err.Error()); diff != "" {
+		t.Errorf("error (-want +got):\n%s", diff)
+	}
+}
+
 // TestEveryByteCounts flips each bit of an answer: Compare must see all that
 // are not in a placeholder.
 func TestEveryByteCounts(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 //	-- connect A --        opens a TLS connection called A; several names open
 //	                       at once. Options: as=NAME the client to be (vcenter
 //	                       unless told), as=none without certificate; tls=1.3
-//	                       (1.2 unless told); within=500ms all of them must be
+//	                       (1.2 unless told); within=2s all of them must be
 //	                       open by then; refused: the handshake must fail
 //	-- A send --           sends the section's message
 //	-- A receive --        the next answer must be the section's message
