@@ -293,8 +293,13 @@ func (b live) View(_ context.Context, fn func(kv keystore.KV) error) error {
 
 type writable struct{ keystore.Backend }
 
+type writableKV struct{ keystore.KV }
+
+func (writableKV) Put(_, _ []byte) error { return nil }
+func (writableKV) Delete([]byte) error   { return nil }
+
 func (b writable) View(ctx context.Context, fn func(kv keystore.KV) error) error {
-	return b.Update(ctx, fn, nil)
+	return b.Backend.View(ctx, func(kv keystore.KV) error { return fn(writableKV{kv}) })
 }
 
 type nilEmpty struct{ keystore.Backend }
