@@ -36,6 +36,19 @@ func needStore(data string) error {
 	return err
 }
 
+// checkClosed refuses a folder that others can look into: who may connect to
+// the admin's socket hangs on it, and a copy often loses the mode.
+func checkClosed(data string) error {
+	info, err := os.Stat(data)
+	if err != nil {
+		return err
+	}
+	if open := info.Mode().Perm() & 0o077; open != 0 {
+		return refuse("chmod 700 "+quote(data), "the data folder %s is open to others: its mode is %#o", data, info.Mode().Perm())
+	}
+	return nil
+}
+
 // checkPlace refuses a path that does not keep its content.
 func checkPlace(path string, dev bool) error {
 	if dev {

@@ -196,7 +196,7 @@ func (a *app) tellMade(b *builder) {
 	print := thumbprints(b.leaf)
 	a.print("the server's certificate is for %s\n", strings.Join(b.server.Hosts, ", "))
 	a.print("  SHA-1          %s\n  SHA-256        %s\n", print.SHA1, print.SHA256)
-	a.print("next, serve it, and let a first client in:\n  %s\n  %s\n", server, a.firstClient(f))
+	a.print("to serve it, and to let a first client in while it is served:\n  %s\n  %s\n", server, a.firstClient(f))
 }
 
 // firstClient is the command that enrols one, ready to be copied.
@@ -212,8 +212,8 @@ func quote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// aborted stops a build between two steps.
-func aborted(ctx context.Context) error {
+// errInterrupted stops a build between two steps.
+func errInterrupted(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return errors.New("interrupted; nothing was made")
 	}

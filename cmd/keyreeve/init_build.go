@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -32,6 +34,7 @@ type builder struct {
 	lock    *durable.Lock
 	leaf    *x509.Certificate
 	madeKey bool
+	moved   bool // the store is in its place: from here on nothing is undone
 }
 
 // build leaves all or nothing. A step that is cut by a crash leaves the staging
@@ -42,7 +45,7 @@ func (b *builder) build(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() {
-		if err != nil {
+		if err != nil && !b.moved {
 			err = errors.Join(err, b.undo(stage))
 		}
 		err = errors.Join(err, b.lock.Unlock())
@@ -51,11 +54,11 @@ func (b *builder) build(ctx context.Context) (err error) {
 		return err
 	}
 	for _, step := range []func(context.Context, folder) error{b.makeKey, b.makeStore, b.check, b.settle} {
-		if err := aborted(ctx); err != nil {
+		if err := errInterrupted(ctx); err != nil {
 			return err
 		}
 		if err := step(ctx, stage); err != nil {
-			return err
+			return cmp.Or(errInterrupted(ctx), err)
 		}
 	}
 	return nil
@@ -148,5 +151,9 @@ func (b *builder) settle(_ context.Context, stage folder) error {
 	if err := moveInto(string(stage), string(b.folder)); err != nil {
 		return err
 	}
-	return durable.OS.SyncDir(filepath.Dir(string(b.folder)))
+	b.moved = true
+	if err := durable.OS.SyncDir(filepath.Dir(string(b.folder))); err != nil {
+		return fmt.Errorf("it is made, but may not survive a power cut: %w", err)
+	}
+	return nil
 }

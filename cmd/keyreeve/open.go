@@ -40,6 +40,9 @@ func (a *app) open(ctx context.Context, f folder, how opening) (*vault, error) {
 	if err := needStore(string(f)); err != nil {
 		return nil, err
 	}
+	if err := checkClosed(string(f)); err != nil {
+		return nil, err
+	}
 	v := &vault{folder: f}
 	if err := a.openParts(ctx, v, how); err != nil {
 		return nil, errors.Join(err, v.close(ctx))
