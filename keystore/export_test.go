@@ -32,3 +32,6 @@ func DecodeLoosely(plain []byte) error {
 	_, _ = decodeMeta(plain)
 	return err
 }
+
+// Queued is how many messages wait for the writer.
+func (s *Store) Queued() int { return len(s.queue) }

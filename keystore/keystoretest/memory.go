@@ -161,6 +161,11 @@ func (t *kv) lend(b []byte) []byte {
 // end overwrites what was lent, and tells what the caller did wrong.
 func (t *kv) end() error {
 	t.ended = true
+	for _, g := range t.given { // before: what was lent may be given back
+		if string(g.slice) != g.held {
+			_ = t.police("a slice given to Put or Delete was changed before the transaction ended")
+		}
+	}
 	for _, b := range append(t.large, *t.arena) {
 		for i := range b {
 			b[i] = 0xdb
@@ -169,11 +174,6 @@ func (t *kv) end() error {
 	*t.arena = (*t.arena)[:0]
 	t.memory.arenas.Put(t.arena)
 	t.arena = nil
-	for _, g := range t.given {
-		if string(g.slice) != g.held {
-			t.police("a slice given to Put or Delete was changed before the transaction ended")
-		}
-	}
 	return t.broken
 }
 
