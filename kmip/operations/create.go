@@ -6,6 +6,7 @@ import (
 	"github.com/gemalto/kmip-go/kmip14"
 
 	"github.com/keyreeve/keyreeve/keystore"
+	"github.com/keyreeve/keyreeve/kmip"
 	"github.com/keyreeve/keyreeve/kmip/ttlv"
 )
 
@@ -23,7 +24,7 @@ func prepareCreate(o *Operations, c *Call) error {
 	if err := d.template(&r.Template, c.Version); err != nil {
 		return err
 	}
-	alg, err := d.required()
+	alg, err := d.required(c.Version)
 	if err != nil {
 		return err
 	}
@@ -42,15 +43,20 @@ func prepareCreate(o *Operations, c *Call) error {
 }
 
 // required holds the draft to what all symmetric keys must be given, and to
-// dates that can be.
-func (d *draft) required() (kmip14.CryptographicAlgorithm, error) {
+// dates that can be. From 1.4 on the server sets a Cryptographic Usage Mask that
+// the client left out: section 3.19 lets it, and the test cases of that version
+// count on it.
+func (d *draft) required(v kmip.Version) (kmip14.CryptographicAlgorithm, error) {
+	alg := kmip14.CryptographicAlgorithm(d.object.CryptographicAlgorithm)
 	switch {
-	case d.object.CryptographicAlgorithm == 0:
+	case alg == 0:
 		return 0, missingData("the Cryptographic Algorithm is missing")
-	case !d.object.HasUsageMask:
+	case !d.object.HasUsageMask && !v.AtLeast(kmip.V1_4):
 		return 0, missingData("the Cryptographic Usage Mask is missing")
+	case !d.object.HasUsageMask:
+		d.object.CryptographicUsageMask, d.object.HasUsageMask = int32(usualUse(alg)), true
 	}
-	return kmip14.CryptographicAlgorithm(d.object.CryptographicAlgorithm), checkDates(&d.object)
+	return alg, checkDates(&d.object)
 }
 
 func applyCreate(_ *Operations, tx *Tx, c *Call) error {

@@ -106,6 +106,7 @@ func TestCreateRefusals(t *testing.T) {
 	}{
 		{"no algorithm", kmip.V1_0, createRequest(without(0)), missing},
 		{"no usage mask", kmip.V1_0, createRequest(without(2)), missing},
+		{"no usage mask", kmip.V1_3, createRequest(without(2)), missing},
 		{"AES of 100 bits", kmip.V1_0, createRequest(aes(100)), field},
 		{"AES of no bits", kmip.V1_0, createRequest(aes(0)), field},
 		{"AES of less than no bits", kmip.V1_0, createRequest(aes(-256)), field},
@@ -145,8 +146,7 @@ func TestCreateRefusals(t *testing.T) {
 		{"x- with structures in a structure", kmip.V1_0, createRequest(aes(256, kmip.Attribute{Name: []byte("x-deep"), Value: object(kmip14.TagAttributeValue, func(w *ttlv.Writer) {
 			w.End(w.Begin(kmip14.TagAttribute))
 		})})), field},
-		{"Random Number Generator of what we make", kmip.V1_4, createRequest(aes(256, kmip.Attribute{Name: []byte("Random Number Generator"),
-			Value: object(kmip14.TagAttributeValue, func(w *ttlv.Writer) { w.Enumeration(kmip14.TagRNGAlgorithm, 1) })})), field},
+		{"a Random Number Generator that is not here", kmip.V1_4, createRequest(aes(256, generator(kmip14.RNGAlgorithmANSIX9_31))), field},
 		{"Original Creation Date of what we make", kmip.V1_4, createRequest(aes(256, kmip.DateTimeAttribute("Original Creation Date", 1))), field},
 		{"dates in the wrong order", kmip.V1_0, createRequest(aes(256, kmip.DateTimeAttribute("Activation Date", 9), kmip.DateTimeAttribute("Deactivation Date", 8))), field},
 		{"protect stop after the end", kmip.V1_0, createRequest(aes(256, kmip.DateTimeAttribute("Protect Stop Date", 9), kmip.DateTimeAttribute("Deactivation Date", 8))), field},
@@ -173,6 +173,34 @@ func usageLimits(total int64) kmip.Attribute {
 		w.LongInteger(kmip14.TagUsageLimitsTotal, total)
 		w.Enumeration(kmip14.TagUsageLimitsUnit, uint32(kmip14.UsageLimitsUnitByte))
 	})}
+}
+
+func generator(kind kmip14.RNGAlgorithm) kmip.Attribute {
+	return kmip.Attribute{Name: []byte("Random Number Generator"),
+		Value: object(kmip14.TagAttributeValue, func(w *ttlv.Writer) { w.Enumeration(kmip14.TagRNGAlgorithm, uint32(kind)) })}
+}
+
+// A client may demand the generator that there is, and is told of it in full.
+func TestCreateWithADemandForTheGenerator(t *testing.T) {
+	r := newRig(t)
+	kind, err := r.attribute(kmip.V1_4, r.create(), "Random Number Generator").Find(kmip14.TagRNGAlgorithm).Enumeration()
+	must(t, err)
+	uid := r.create(generator(kmip14.RNGAlgorithm(kind)))
+	if got := r.attributes(kmip.V1_4, uid, "Random Number Generator"); len(got) != 1 {
+		t.Errorf("the key has %d Random Number Generators", len(got))
+	}
+}
+
+// From 1.4 on the server sets a usage mask that the client left out.
+func TestCreateWithoutUsageMask(t *testing.T) {
+	r := newRig(t)
+	for alg, want := range map[kmip14.CryptographicAlgorithm]string{kmip14.CryptographicAlgorithmAES: "12", kmip14.CryptographicAlgorithmHMAC_SHA256: "384"} {
+		var out kmip.CreateResponse
+		r.ok(kmip.V1_4, kmip14.OperationCreate, createRequest([]kmip.Attribute{kmip.EnumerationAttribute("Cryptographic Algorithm", alg)}), &out)
+		if got := show(r.attribute(kmip.V1_0, out.UniqueIdentifier, "Cryptographic Usage Mask")); got != want {
+			t.Errorf("%v: mask %s, want %s", alg, got, want)
+		}
+	}
 }
 
 func TestCreateWithoutTemplateAttribute(t *testing.T) {
@@ -245,7 +273,7 @@ func TestCreateSetsWhatTheServerSets(t *testing.T) {
 		"Last Change Date":         fmt.Sprint(began),
 		"Original Creation Date":   fmt.Sprint(began),
 		"Fresh":                    "true",
-		"Random Number Generator":  "{1}",
+		"Random Number Generator":  show(r.attribute(kmip.V1_4, r.create(), "Random Number Generator")),
 		"Sensitive":                "false",
 		"Always Sensitive":         "false",
 		"Extractable":              "true",

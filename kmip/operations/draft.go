@@ -55,15 +55,17 @@ func (d *draft) set(a *kmip.Attribute, v kmip.Version) error {
 	if err != nil {
 		return err
 	}
-	if err := d.allowed(rule); err != nil {
-		return err
-	}
 	if d.given++; d.given > maxInstances {
 		return tooManyInstances()
 	}
 	value, err := checkValue(rule, a, v)
 	if err != nil {
 		return err
+	}
+	if !d.registered {
+		if ours, err := ofTheServer(rule, value); ours || err != nil {
+			return err
+		}
 	}
 	if isField, wasSet := setField(&d.object, rule.Tag, value); isField {
 		if wasSet {
@@ -78,16 +80,16 @@ func tooManyInstances() error {
 	return kmip.NewError(kmip14.ResultReasonIndexOutOfBounds, "more than %d attributes", maxInstances)
 }
 
-// allowed refuses what only a registered object can have from a client: of
-// what the server makes, it knows better.
-func (d *draft) allowed(rule *kmip.AttributeRule) error {
+// ofTheServer tells whether the server alone says what an attribute of an
+// object is that it makes itself. A client may ask for a kind of generator.
+func ofTheServer(rule *kmip.AttributeRule, value ttlv.Item) (ours bool, err error) {
 	switch rule.Tag {
-	case kmip14.TagOriginalCreationDate, kmip14.TagRandomNumberGenerator, kmip14.TagKeyValueLocation:
-		if !d.registered {
-			return invalidField("the attribute %s of a created object is set by the server", rule.Name)
-		}
+	case kmip14.TagRandomNumberGenerator:
+		return true, demandRNG(rule, value)
+	case kmip14.TagOriginalCreationDate, kmip14.TagKeyValueLocation:
+		return true, invalidField("the attribute %s of a created object is not the client's to set", rule.Name)
 	}
-	return nil
+	return false, nil
 }
 
 // add appends an instance. The server numbers the instances in the order that
@@ -151,11 +153,6 @@ func (d *draft) has(name string) bool {
 var (
 	valueTrue  = makeValue(func(w *ttlv.Writer) { w.Boolean(kmip14.TagAttributeValue, true) })
 	valueFalse = makeValue(func(w *ttlv.Writer) { w.Boolean(kmip14.TagAttributeValue, false) })
-	// valueRNG is the Random Number Generator of keys that we make: what the
-	// operating system's is made of is not ours to say.
-	valueRNG = makeValue(func(w *ttlv.Writer) {
-		(&kmip.RNGParameters{Algorithm: kmip14.RNGAlgorithmUnspecified}).Encode(w, kmip14.TagAttributeValue)
-	})
 )
 
 // attributeName is the name as the store keeps it.

@@ -61,6 +61,19 @@ func withParity(alg kmip14.CryptographicAlgorithm) bool {
 	return alg == kmip14.CryptographicAlgorithmDES || alg == kmip14.CryptographicAlgorithmDES3
 }
 
+// usualUse is the Cryptographic Usage Mask of a key whose client names none:
+// what its algorithm is for.
+func usualUse(alg kmip14.CryptographicAlgorithm) kmip14.CryptographicUsageMask {
+	switch alg {
+	case kmip14.CryptographicAlgorithmHMAC_SHA1, kmip14.CryptographicAlgorithmHMAC_SHA224, kmip14.CryptographicAlgorithmHMAC_SHA256,
+		kmip14.CryptographicAlgorithmHMAC_SHA384, kmip14.CryptographicAlgorithmHMAC_SHA512, kmip14.CryptographicAlgorithmHMAC_MD5,
+		kmip14.CryptographicAlgorithmHMAC_SHA3_224, kmip14.CryptographicAlgorithmHMAC_SHA3_256, kmip14.CryptographicAlgorithmHMAC_SHA3_384,
+		kmip14.CryptographicAlgorithmHMAC_SHA3_512, kmip14.CryptographicAlgorithmPoly1305:
+		return kmip14.CryptographicUsageMaskMACGenerate | kmip14.CryptographicUsageMaskMACVerify
+	}
+	return kmip14.CryptographicUsageMaskEncrypt | kmip14.CryptographicUsageMaskDecrypt
+}
+
 // keySize returns the number of bytes of a key of that length in bits.
 func keySize(alg kmip14.CryptographicAlgorithm, length int32) int {
 	if withParity(alg) {

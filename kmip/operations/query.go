@@ -29,7 +29,6 @@ func (o *Operations) healthy() error {
 func (o *Operations) newQueryAnswer() kmip.QueryResponse {
 	a := kmip.QueryResponse{
 		VendorIdentification: []byte(o.config.VendorIdentification),
-		RNGs:                 []kmip.RNGParameters{{Algorithm: kmip14.RNGAlgorithmUnspecified}},
 		Capabilities: []kmip.CapabilityInformation{{
 			Streaming:          kmip.No,
 			Asynchronous:       kmip.No,
@@ -91,7 +90,7 @@ func applyQuery(o *Operations, _ *Tx, c *Call) error {
 			answer.VendorIdentification = o.query.VendorIdentification
 			answer.ServerInformation = o.query.ServerInformation
 		case kmip14.QueryFunctionQueryRNGs:
-			answer.RNGs = o.query.RNGs
+			answer.RNGs = []kmip.RNGParameters{generatorIn(c.Version)}
 		case kmip14.QueryFunctionQueryProfiles:
 			answer.Profiles = o.query.Profiles
 		case kmip14.QueryFunctionQueryCapabilities:

@@ -70,7 +70,7 @@ func registerSymmetricKey(c *Call) error {
 	if err := d.fromBlock(block); err != nil {
 		return err
 	}
-	alg, err := d.required()
+	alg, err := d.required(c.Version)
 	if err != nil {
 		return err
 	}
