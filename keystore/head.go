@@ -35,6 +35,7 @@ type head struct {
 	objects    uint64
 	tombstones uint64
 	records    uint64
+	stamp      uint64 // of the newest Unique Identifier; the next process goes on after it
 	digest     digest
 	position   audit.Position // of the journal, just before this commit
 	clock      int64          // the highest that the store has seen, seconds
@@ -59,7 +60,7 @@ func (h *head) encode(w *ttlv.Writer) {
 	w.End(all)
 }
 
-func (h *head) numbers() [6]struct {
+func (h *head) numbers() [7]struct {
 	tag   ttlv.Tag
 	value *uint64
 } {
@@ -68,7 +69,7 @@ func (h *head) numbers() [6]struct {
 		value *uint64
 	}{
 		{tagCommits, &h.commits}, {tagWrites, &h.writes}, {tagObjects, &h.objects},
-		{tagTombstones, &h.tombstones}, {tagRecords, &h.records}, {tagSequence, &h.position.Seq},
+		{tagTombstones, &h.tombstones}, {tagRecords, &h.records}, {tagStamp, &h.stamp}, {tagSequence, &h.position.Seq},
 	}
 }
 

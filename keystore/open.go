@@ -267,6 +267,7 @@ func (s *Store) open(ctx context.Context) error {
 		return err
 	}
 	s.clock.Store(h.clock)
+	s.uids.last = h.stamp
 	lost, err := s.compareJournal(&h)
 	if err != nil {
 		return err

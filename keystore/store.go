@@ -34,8 +34,8 @@ type Store struct {
 
 type failure struct{ cause error }
 
-// NewUID returns a new Unique Identifier, greater than all that this process
-// has made. Call it in prepare, never in Apply, which may run again.
+// NewUID returns a new Unique Identifier, greater than those of all objects
+// that were committed before Open and all that this process has made. Call it in prepare, never in Apply, which may run again.
 func (s *Store) NewUID() UID { return s.uids.next(s.cfg.Now()) }
 
 // now is the store's clock: it follows the machine's, but never back.

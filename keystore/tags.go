@@ -49,6 +49,7 @@ const (
 	tagHash       ttlv.Tag = 0x540018
 	tagClock      ttlv.Tag = 0x540019
 	tagIndexed    ttlv.Tag = 0x54001a
+	tagStamp      ttlv.Tag = 0x54001b
 
 	tagMeta       ttlv.Tag = 0x540020 // in clear
 	tagFormat     ttlv.Tag = 0x540021

@@ -248,6 +248,7 @@ func (tx *Tx) Create(o *Object) error {
 		return err
 	}
 	o.editable = true
+	tx.head.stamp = max(tx.head.stamp, o.UniqueIdentifier.stamp())
 	return tx.reindex(nil, o)
 }
 
@@ -472,11 +473,7 @@ func (tx *Tx) Undestroy(o *Object, reason string) error {
 		if err := o.undestroy(); err != nil {
 			return err
 		}
-		if err := tx.unbury(o); err != nil {
-			return err
-		}
-		o.settle(tx.now)
-		return nil
+		return tx.unbury(o)
 	})
 }
 
@@ -504,7 +501,11 @@ func (tx *Tx) edge(o *Object, move func() error) error {
 			return err
 		}
 		o.settle(tx.now)
-		return move()
+		if err := move(); err != nil {
+			return err
+		}
+		o.settle(tx.now) // Activate after the Deactivation Date
+		return nil
 	})
 }
 

@@ -69,11 +69,16 @@ func nibble(c byte) byte {
 	return 0xff
 }
 
-// uidSource makes UIDs that rise, whatever the clock does, as long as the
-// process lives.
+// stamp is the part that rises: milliseconds << 12 | counter.
+func (u UID) stamp() uint64 {
+	high := binary.BigEndian.Uint64(u[:8])
+	return high>>16<<12 | high&0xfff
+}
+
+// uidSource makes UIDs whose stamps rise, whatever the clock does.
 type uidSource struct {
 	mu   sync.Mutex
-	last uint64 // milliseconds << 12 | counter
+	last uint64
 }
 
 // next returns a UID of that moment: 48 bits of milliseconds, 12 bits that
