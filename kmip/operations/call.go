@@ -23,9 +23,9 @@ type Call struct {
 	search  search // of a Locate
 	object  keystore.Object
 	id      [36]byte
-	// scratch holds what Prepare makes: key material, a digest. Cleared by
-	// Reset.
-	scratch ttlv.Writer
+	// key holds the object that Prepare makes or takes in; Reset wipes it.
+	key     ttlv.Writer
+	scratch ttlv.Writer // for values that are looked at and forgotten
 }
 
 // requests has room for each operation's request, so that decoding one reuses
@@ -44,18 +44,22 @@ type requests struct {
 	discover      kmip.DiscoverVersionsRequest
 }
 
-// keepScratch is the largest scratch buffer that a Call keeps, in bytes.
-const keepScratch = 4 << 10
+// keepBuffer is the largest buffer that a Call keeps, in bytes.
+const keepBuffer = 4 << 10
 
 // Reset drops every view of the message and clears key material. It keeps
 // little memory.
 func (c *Call) Reset() {
-	b := c.scratch.Bytes()
-	secret.Clear(b[:cap(b)])
-	if cap(b) > keepScratch {
-		b = nil
+	key, scratch := c.key.Bytes(), c.scratch.Bytes()
+	secret.Clear(key[:cap(key)])
+	*c = Call{key: *ttlv.NewWriter(kept(key)), scratch: *ttlv.NewWriter(kept(scratch))}
+}
+
+func kept(b []byte) []byte {
+	if cap(b) > keepBuffer {
+		return nil
 	}
-	*c = Call{scratch: *ttlv.NewWriter(b[:0])}
+	return b[:0]
 }
 
 // target returns the object that a request means: the identifier it has, or

@@ -32,14 +32,19 @@ func prepareCreate(o *Operations, c *Call) error {
 	if err != nil {
 		return err
 	}
+	o.generate(c, alg, length)
+	return nil
+}
+
+// generate makes the draft's key and what the server says of it.
+func (o *Operations) generate(c *Call, alg kmip14.CryptographicAlgorithm, length int32) {
+	d := &c.draft
 	d.object.CryptographicLength = length
-	object, _ := generateKey(&c.scratch, alg, length)
-	d.object.Value = object
-	material := object.Find(kmip14.TagKeyBlock).Find(kmip14.TagKeyValue).Find(kmip14.TagKeyMaterial)
+	d.object.Value = generateKey(&c.key, alg, length)
+	material := d.object.Value.Find(kmip14.TagKeyBlock).Find(kmip14.TagKeyValue).Find(kmip14.TagKeyMaterial)
 	d.give("Digest", digest(material, kmip14.KeyFormatTypeRaw))
 	d.give("Random Number Generator", valueRNG)
 	d.object.UniqueIdentifier = o.store.NewUID()
-	return nil
 }
 
 // required holds the draft to what all symmetric keys must be given, and to

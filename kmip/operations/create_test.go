@@ -168,18 +168,6 @@ func TestCreateRefusals(t *testing.T) {
 	}
 }
 
-func usageLimits(total int64) kmip.Attribute {
-	return kmip.Attribute{Name: []byte("Usage Limits"), Value: object(kmip14.TagAttributeValue, func(w *ttlv.Writer) {
-		w.LongInteger(kmip14.TagUsageLimitsTotal, total)
-		w.Enumeration(kmip14.TagUsageLimitsUnit, uint32(kmip14.UsageLimitsUnitByte))
-	})}
-}
-
-func generator(kind kmip14.RNGAlgorithm) kmip.Attribute {
-	return kmip.Attribute{Name: []byte("Random Number Generator"),
-		Value: object(kmip14.TagAttributeValue, func(w *ttlv.Writer) { w.Enumeration(kmip14.TagRNGAlgorithm, uint32(kind)) })}
-}
-
 // A client may demand the generator that there is, and is told of it in full.
 func TestCreateWithADemandForTheGenerator(t *testing.T) {
 	r := newRig(t)
@@ -284,43 +272,6 @@ func TestCreateSetsWhatTheServerSets(t *testing.T) {
 	}
 }
 
-// show is a value in words.
-func show(it ttlv.Item) string {
-	switch it.Type() {
-	case ttlv.Structure:
-		var fields []string
-		items, _ := it.Items()
-		for {
-			f, ok := items.Next()
-			if !ok {
-				return "{" + strings.Join(fields, " ") + "}"
-			}
-			fields = append(fields, show(f))
-		}
-	case ttlv.Integer:
-		n, _ := it.Integer()
-		return fmt.Sprint(n)
-	case ttlv.LongInteger:
-		n, _ := it.LongInteger()
-		return fmt.Sprint(n)
-	case ttlv.Enumeration:
-		n, _ := it.Enumeration()
-		return fmt.Sprint(n)
-	case ttlv.Boolean:
-		b, _ := it.Boolean()
-		return fmt.Sprint(b)
-	case ttlv.DateTime:
-		n, _ := it.DateTime()
-		return fmt.Sprint(n)
-	case ttlv.Interval:
-		n, _ := it.Interval()
-		return fmt.Sprint(n)
-	case ttlv.TextString:
-		return string(it.Value())
-	}
-	return fmt.Sprintf("%x", it.Value())
-}
-
 // Everything that a client may say of a new key comes back as it was said.
 func TestCreateKeepsWhatTheClientSets(t *testing.T) {
 	r := newRig(t)
@@ -383,19 +334,4 @@ func TestCreateKeepsWhatTheClientSets(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
 		}
 	}
-}
-
-func application(namespace, data string) kmip.Attribute {
-	return kmip.Attribute{Name: []byte("Application Specific Information"), Value: object(kmip14.TagAttributeValue, func(w *ttlv.Writer) {
-		w.TextString(kmip14.TagApplicationNamespace, namespace)
-		w.TextString(kmip14.TagApplicationData, data)
-	})}
-}
-
-func cryptographicParameters() kmip.Attribute {
-	return kmip.Attribute{Name: []byte("Cryptographic Parameters"), Value: object(kmip14.TagAttributeValue, func(w *ttlv.Writer) {
-		w.Enumeration(kmip14.TagBlockCipherMode, uint32(kmip14.BlockCipherModeCBC))
-		w.Enumeration(kmip14.TagPaddingMethod, uint32(kmip14.PaddingMethodPKCS5))
-		w.Enumeration(kmip14.TagHashingAlgorithm, uint32(kmip14.HashingAlgorithmSHA_1))
-	})}
 }

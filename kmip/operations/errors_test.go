@@ -65,13 +65,13 @@ func TestResetWipesKeyMaterial(t *testing.T) {
 	} {
 		m, _ := r.prepare(kmip.V1_4, a)
 		must(t, m.items[0].pre)
-		scratch := m.items[0].call.Scratch()
-		if bytes.Count(scratch, []byte{0}) == len(scratch) {
+		buffer := m.items[0].call.Key()
+		if bytes.Count(buffer, []byte{0}) == len(buffer) {
 			t.Fatal("there was nothing to wipe: the test proves nothing")
 		}
 		m.items[0].call.Reset()
-		if bytes.Count(scratch, []byte{0}) != len(scratch) {
-			t.Errorf("%v: key material is left in the scratch buffer", a.op)
+		if bytes.Count(buffer, []byte{0}) != len(buffer) {
+			t.Errorf("%v: key material is left in the buffer", a.op)
 		}
 	}
 }

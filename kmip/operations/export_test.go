@@ -1,7 +1,7 @@
 package operations
 
-// Scratch is all memory of the call's scratch buffer.
-func (c *Call) Scratch() []byte {
-	b := c.scratch.Bytes()
+// Key is all memory of the call's buffer for key material.
+func (c *Call) Key() []byte {
+	b := c.key.Bytes()
 	return b[:cap(b)]
 }

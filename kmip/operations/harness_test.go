@@ -2,13 +2,9 @@ package operations_test
 
 import (
 	"bytes"
-	"context"
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,10 +12,8 @@ import (
 
 	"github.com/gemalto/kmip-go/kmip14"
 
-	"github.com/keyreeve/keyreeve/audit"
-	"github.com/keyreeve/keyreeve/internal/secret"
 	"github.com/keyreeve/keyreeve/keystore"
-	"github.com/keyreeve/keyreeve/keystore/bolt"
+	"github.com/keyreeve/keyreeve/keystore/keystoretest"
 	"github.com/keyreeve/keyreeve/kmip"
 	"github.com/keyreeve/keyreeve/kmip/operations"
 	"github.com/keyreeve/keyreeve/kmip/ttlv"
@@ -42,22 +36,8 @@ func newRig(t testing.TB, change ...func(*operations.Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, who: &operations.Principal{Client: "vcenter", Group: "lab", Remote: "192.0.2.1:1024"}}
 	r.now.Store(began)
-	dir := t.TempDir()
-	path, journal := filepath.Join(dir, "store.db"), audit.Config{Dir: filepath.Join(dir, "audit"), StoreID: keystore.NewStoreID()}
-	must(t, bolt.Create(path, bolt.Options{}))
-	must(t, audit.Create(journal))
-	backend := value(bolt.Open(path, bolt.Options{MapSize: 64 << 20, GrowBy: 1 << 20}))(t)
-	j := value(audit.Open(journal))(t)
-	root := secret.New(keystore.RootKeySize)
-	_, _ = rand.Read(root.Expose())
-	config := keystore.Config{Backend: backend, Journal: j, RootKey: root, StoreID: journal.StoreID, Now: func() time.Time { return time.Unix(r.now.Load(), 0) }}
-	must(t, keystore.Create(t.Context(), config))
-	r.store = value(keystore.Open(t.Context(), config))(t)
-	t.Cleanup(func() {
-		report, err := r.store.Check(context.Background())
-		if err := errors.Join(err, report.Err(), r.store.Close(context.Background()), j.Close(), backend.Close()); err != nil {
-			t.Errorf("the store at the end: %v", err)
-		}
+	r.store = keystoretest.NewStore(t, func(c *keystore.Config) {
+		c.Now = func() time.Time { return time.Unix(r.now.Load(), 0) }
 	})
 	c := operations.Config{Store: r.store}
 	for _, f := range change {
@@ -74,18 +54,9 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func value[T any](v T, err error) func(testing.TB) T {
-	return func(t testing.TB) T {
-		t.Helper()
-		must(t, err)
-		return v
-	}
-}
-
 // as is the rig for somebody else.
 func (r *rig) as(p operations.Principal) *rig {
-	other := &rig{t: r.t, store: r.store, ops: r.ops, who: &p}
-	return other
+	return &rig{t: r.t, store: r.store, ops: r.ops, who: &p}
 }
 
 // An ask is one batch item.
@@ -241,23 +212,6 @@ func (r *rig) ok(v kmip.Version, op kmip14.Operation, p, into kmip.Payload) {
 	}
 }
 
-// aes are the attributes of an AES key, followed by more.
-func aes(bits int32, more ...kmip.Attribute) []kmip.Attribute {
-	return append([]kmip.Attribute{
-		kmip.EnumerationAttribute("Cryptographic Algorithm", kmip14.CryptographicAlgorithmAES),
-		kmip.IntegerAttribute("Cryptographic Length", bits),
-		kmip.IntegerAttribute("Cryptographic Usage Mask", 12),
-	}, more...)
-}
-
-func template(list []kmip.Attribute) kmip.TemplateAttribute {
-	return kmip.TemplateAttribute{Attributes: list}
-}
-
-func createRequest(list []kmip.Attribute) *kmip.CreateRequest {
-	return &kmip.CreateRequest{ObjectType: kmip14.ObjectTypeSymmetricKey, Template: template(list)}
-}
-
 // create makes an AES-256 key with more attributes, by KMIP 1.4.
 func (r *rig) create(more ...kmip.Attribute) []byte {
 	r.t.Helper()
@@ -265,53 +219,6 @@ func (r *rig) create(more ...kmip.Attribute) []byte {
 	r.ok(kmip.V1_4, kmip14.OperationCreate, createRequest(aes(256, more...)), &out)
 	return bytes.Clone(out.UniqueIdentifier)
 }
-
-// symmetricKey is a Symmetric Key as Register takes it.
-func symmetricKey(format kmip14.KeyFormatType, material []byte, alg kmip14.CryptographicAlgorithm, length int32, more ...func(w *ttlv.Writer)) ttlv.Item {
-	return object(kmip14.TagSymmetricKey, func(w *ttlv.Writer) {
-		block := w.Begin(kmip14.TagKeyBlock)
-		w.Enumeration(kmip14.TagKeyFormatType, uint32(format))
-		if material != nil {
-			kv := w.Begin(kmip14.TagKeyValue)
-			if format == kmip14.KeyFormatTypeTransparentSymmetricKey {
-				m := w.Begin(kmip14.TagKeyMaterial)
-				w.ByteString(kmip14.TagKey, material)
-				w.End(m)
-			} else {
-				w.ByteString(kmip14.TagKeyMaterial, material)
-			}
-			for _, f := range more {
-				f(w)
-			}
-			w.End(kv)
-		}
-		if alg != 0 {
-			w.Enumeration(kmip14.TagCryptographicAlgorithm, uint32(alg))
-		}
-		if length != 0 {
-			w.Integer(kmip14.TagCryptographicLength, length)
-		}
-		w.End(block)
-	})
-}
-
-func object(tag ttlv.Tag, inside func(w *ttlv.Writer)) ttlv.Item {
-	var w ttlv.Writer
-	m := w.Begin(tag)
-	inside(&w)
-	w.End(m)
-	it, err := ttlv.Parse(w.Bytes())
-	if err != nil {
-		panic(err)
-	}
-	return it
-}
-
-func registerRequest(object ttlv.Item, list ...kmip.Attribute) *kmip.RegisterRequest {
-	return &kmip.RegisterRequest{ObjectType: kmip14.ObjectTypeSymmetricKey, Template: template(list), Object: object}
-}
-
-func mask() kmip.Attribute { return kmip.IntegerAttribute("Cryptographic Usage Mask", 12) }
 
 // register takes in an AES key with more attributes, by KMIP 1.4.
 func (r *rig) register(material []byte, more ...kmip.Attribute) []byte {

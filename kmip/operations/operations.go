@@ -101,7 +101,7 @@ func (o *Operations) Row(op kmip14.Operation) *Row {
 // transaction. The caller has set Version, Payload and Placeholder. On an error
 // the item fails with it, and Apply is not called.
 func (o *Operations) Prepare(_ context.Context, r *Row, c *Call) error {
-	c.scratch.Reset(c.scratch.Bytes())
+	c.key.Reset(c.key.Bytes())
 	return r.prepare(o, c)
 }
 

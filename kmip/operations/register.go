@@ -81,8 +81,8 @@ func registerSymmetricKey(c *Call) error {
 	if err := d.checkMaterial(alg, len(material)); err != nil {
 		return err
 	}
-	writeSymmetricKey(&c.scratch, block.KeyFormatType, material, alg, d.object.CryptographicLength)
-	d.object.Value, _ = ttlv.Parse(c.scratch.Bytes())
+	writeSymmetricKey(&c.key, block.KeyFormatType, material, alg, d.object.CryptographicLength)
+	d.object.Value, _ = ttlv.Parse(c.key.Bytes())
 	d.give("Digest", digest(block.Material, block.KeyFormatType))
 	return nil
 }
@@ -162,8 +162,8 @@ func (c *Call) registerElsewhere(alg kmip14.CryptographicAlgorithm) error {
 	if _, err := checkLength(alg, d.object.CryptographicLength); err != nil {
 		return err
 	}
-	writeSymmetricKey(&c.scratch, c.request.block.KeyFormatType, nil, alg, d.object.CryptographicLength)
-	d.object.Value, _ = ttlv.Parse(c.scratch.Bytes())
+	writeSymmetricKey(&c.key, c.request.block.KeyFormatType, nil, alg, d.object.CryptographicLength)
+	d.object.Value, _ = ttlv.Parse(c.key.Bytes())
 	d.give("Key Value Present", valueFalse)
 	return nil
 }
