@@ -3,6 +3,7 @@ package operations_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/gemalto/kmip-go/kmip14"
@@ -317,47 +318,42 @@ func identifierRequest(uid []byte) kmip.Payload {
 	return &kmip.IdentifierRequest{UniqueIdentifier: uid}
 }
 
-// What Get writes is the record's own bytes, copied once: it allocates nothing
-// beyond what the store does to open the object and its attributes.
+// What Get writes is the record's own bytes, copied once: it allocates no more
+// than a Get that only opens the object and its attributes.
 func TestGetAllocatesNothing(t *testing.T) {
 	r := newRig(t)
 	uid := r.register(key32)
 	r.get(kmip.V1_1, uid)
 	m, _ := r.prepare(kmip.V1_1, ask{op: kmip14.OperationGet, payload: &kmip.GetRequest{UniqueIdentifier: uid}})
-	probe := &getProbe{item: m.items[0]}
-	probe.uid, _ = keystore.ParseUID(uid)
-	probe.w.Reset(make([]byte, 0, 4096))
-	must(t, r.ops.Do(t.Context(), r.who, false, probe))
-	if probe.get > probe.open {
-		t.Errorf("Prepare and Apply of Get allocate %v times, opening the object and its attributes %v times", probe.get, probe.open)
+	it := m.items[0]
+	it.w.Reset(make([]byte, 0, 4096))
+	opening := &opener{op: &it.row.Op}
+	opening.uid, _ = keystore.ParseUID(uid)
+	ctx := context.Background()
+	var err error
+	open := testing.AllocsPerRun(500, func() { err = errors.Join(err, r.ops.Do(ctx, r.who, false, opening)) })
+	get := testing.AllocsPerRun(500, func() {
+		err = errors.Join(err, r.ops.Prepare(ctx, it.row, it.call), r.ops.Do(ctx, r.who, false, m), it.err)
+	})
+	must(t, err)
+	if get > open+1 { // the average is rounded down, and the journal in memory grows now and then
+		t.Errorf("Get allocates %v times, opening the object %v times", get, open)
 	}
 }
 
-// A getProbe measures inside one transaction.
-type getProbe struct {
-	*item
-	uid       keystore.UID
-	open, get float64 // allocations
+// An opener only opens an object.
+type opener struct {
+	op  *keystore.Op
+	uid keystore.UID
 }
 
-func (p *getProbe) Run(b *operations.Batch) error { return b.Do(&p.row.Op, p) }
+func (o *opener) Run(b *operations.Batch) error { return b.Do(o.op, o) }
 
-func (p *getProbe) Apply(tx *operations.Tx) (err error) {
-	p.open = testing.AllocsPerRun(100, func() {
-		var obj *keystore.Object
-		if obj, err = tx.Object(p.uid); err == nil {
-			obj.Attributes()
-		}
-	})
-	if err != nil {
-		return err
+func (o *opener) Apply(tx *operations.Tx) error {
+	obj, err := tx.Object(o.uid)
+	if err == nil {
+		obj.Attributes()
 	}
-	p.get = testing.AllocsPerRun(100, func() {
-		err = p.m.r.ops.Prepare(context.Background(), p.row, p.call)
-		if err == nil {
-			err = p.item.Apply(tx)
-		}
-	})
 	return err
 }
 
