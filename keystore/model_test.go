@@ -3,6 +3,7 @@ package keystore_test
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"slices"
 	"testing"
@@ -36,7 +37,19 @@ type model struct {
 
 const grace = 1000
 
+// fewer lowers rapid's number of checks, unless the command line sets it.
+func fewer(t *testing.T, n string) {
+	set := false
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "rapid.checks" })
+	if f := flag.Lookup("rapid.checks"); !set && f != nil {
+		was := f.Value.String() // flag.Visit sees it as set from now on
+		must(t, flag.Set(f.Name, n))
+		t.Cleanup(func() { must(t, flag.Set(f.Name, was)) })
+	}
+}
+
 func TestModel(t *testing.T) {
+	fewer(t, modelChecks)
 	rapid.Check(t, func(t *rapid.T) {
 		r := kt.NewRig((&kt.Volume{}).Opener())
 		r.Configure = func(c *keystore.Config) { c.GracePeriod = grace * 1e9 }
