@@ -69,10 +69,15 @@ func (a *app) init(cmd *cobra.Command, f folder, i initOptions) error {
 	if _, _, err := certs.ParseHosts(i.hosts); err != nil {
 		return usage(cmd, "--host: %w", err)
 	}
-	if i.key.passphrase == "" {
-		if i.key.file, err = filepath.Abs(orElse(i.key.file, f.rootKey())); err != nil {
-			return err
-		}
+	switch i.key.passphrase {
+	case "":
+		i.key.file, err = filepath.Abs(orElse(i.key.file, f.rootKey()))
+	case fromTerminal:
+	default:
+		i.key.passphrase, err = filepath.Abs(i.key.passphrase)
+	}
+	if err != nil {
+		return err
 	}
 	if err := checkNew(f, i); err != nil {
 		return err

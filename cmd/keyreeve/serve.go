@@ -148,6 +148,7 @@ func (s *service) run(ctx context.Context) error {
 	}
 	go s.purge(background)
 	if err := s.tellReady(); err != nil {
+		s.drain()
 		return err
 	}
 	for {
