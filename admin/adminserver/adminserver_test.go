@@ -76,19 +76,6 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-const arrival = 100 * time.Millisecond
-
-// verifySlowly takes longer than a request may take to arrive, and is cut when
-// its context ends.
-func verifySlowly(ctx context.Context) (admin.VerifyReport, error) {
-	select {
-	case <-ctx.Done():
-		return admin.VerifyReport{}, ctx.Err()
-	case <-time.After(2 * arrival):
-		return admin.VerifyReport{Objects: 7}, nil
-	}
-}
-
 // check holds the whole store against its invariants.
 func (w *world) check(t *testing.T) {
 	report, err := w.store.Check(context.Background())
@@ -107,8 +94,7 @@ func (w *world) serve(t *testing.T) {
 		Store: w.store, CA: ca, Registry: w.registry, Leaf: ca.Certificate,
 		CloseClient: func(name string) { w.mu.Lock(); w.closed = append(w.closed, name); w.mu.Unlock() },
 		Status:      func(context.Context) admin.Status { return admin.Status{Version: "test", Ready: true} },
-		Verify:      verifySlowly,
-		Arrival:     arrival,
+		Verify:      func(context.Context) (admin.VerifyReport, error) { return admin.VerifyReport{Objects: 7}, nil },
 		Logger:      slog.New(slog.NewTextHandler(&w.log, nil)),
 	})
 	w.socket = filepath.Join(w.dir, "admin.sock")

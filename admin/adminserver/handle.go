@@ -1,13 +1,11 @@
 package adminserver
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/audit"
@@ -26,27 +24,14 @@ func (s *Server) handle(h handler) http.Handler {
 			http.Error(w, "unknown peer", http.StatusForbidden)
 			return
 		}
-		answer, err := arrived(w, r)
-		if err == nil {
-			answer, err = h(r, p)
-		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
+		answer, err := h(r, p)
 		if err != nil {
 			s.problem(w, r, err)
 			return
 		}
 		write(w, http.StatusOK, answer)
 	})
-}
-
-// arrived reads the whole request, and then takes off the deadline for its
-// arrival: net/http would cancel a verify that takes longer than that.
-func arrived(w http.ResponseWriter, r *http.Request) (any, error) {
-	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
-	if err != nil {
-		return nil, badRequest("reading the request: %v", err)
-	}
-	r.Body = io.NopCloser(bytes.NewReader(content))
-	return nil, http.NewResponseController(w).SetReadDeadline(time.Time{})
 }
 
 func write(w http.ResponseWriter, status int, answer any) {

@@ -18,11 +18,11 @@ import (
 const (
 	maxRequest    = 1 << 20 // bytes of a body; certificates are small
 	headerTimeout = 5 * time.Second
-	arrivalTime   = 30 * time.Second // default of Config.Arrival
+	readTimeout   = 30 * time.Second
 	idleTimeout   = 2 * time.Minute
 )
 
-// Config is what a Server needs. All but Arrival, Logger and Now are required.
+// Config is what a Server needs. All but Logger and Now are required.
 type Config struct {
 	Store       *keystore.Store
 	CA          *certs.CA
@@ -31,7 +31,6 @@ type Config struct {
 	CloseClient func(name string)        // ends a client's connections
 	Status      func(context.Context) admin.Status
 	Verify      func(context.Context) (admin.VerifyReport, error) // checks store and journal while they are in use
-	Arrival     time.Duration                                     // for a request to arrive; 0 means 30 s
 	Logger      *slog.Logger                                      // nil discards
 	Now         func() time.Time                                  // nil means time.Now
 }
@@ -54,14 +53,11 @@ func New(cfg Config) *Server {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	if cfg.Arrival == 0 {
-		cfg.Arrival = arrivalTime
-	}
 	s := &Server{cfg: cfg}
 	s.http = &http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       cfg.Arrival,
+		ReadTimeout:       readTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelWarn),
