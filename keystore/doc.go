@@ -7,6 +7,10 @@
 // Do authorises, records in the journal and commits, in that order, for
 // success, failure and denial alike, so that an operation cannot forget to.
 //
+// An operation whose Op promises no durable record never sees an object's
+// Value, and an administrator never does: there is no way to a key around the
+// journal.
+//
 // # Order of durability
 //
 // One writer goroutine takes all that queued while the last group committed.
@@ -34,11 +38,14 @@
 // flipped bit and a swapped record. What AEAD cannot see, a record that is
 // gone or an older valid one put back, the sealed head finds: it holds the
 // number of records and a keyed multiset digest over (kind, identifier,
-// version) of all of them.
+// version) of all of them. A version is given once in a store's life.
 //
 // # Trust
 //
-// The root key, this process's memory and the clock are trusted. The files are
+// The root key, this process's memory and the clock are trusted; the clock only
+// forwards: a store that has seen a later time than the machine's goes on from
+// there, over restarts too, so a clock that was once far ahead has to be waited
+// for. The files are
 // not: whoever can write them can stop the service, not change what it says
 // without being noticed, save for putting back store and journal together as
 // they were at one past moment (docs/threat-model.md says what to do about it).

@@ -154,7 +154,6 @@ type sealer struct {
 	index  hash.Hash
 	digest hash.Hash
 	sum    [sha256.Size]byte
-	length [4]byte
 }
 
 func (s *sealer) init(keys *keyring) {

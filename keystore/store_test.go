@@ -1,17 +1,11 @@
 package keystore_test
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -212,86 +206,6 @@ func TestReindex(t *testing.T) {
 	}
 }
 
-func TestTombstones(t *testing.T) {
-	r := newRig(t, func(c *keystore.Config) { c.GracePeriod = 100 * time.Second })
-	uid, material, err := r.Key("disk")
-	must(t, err)
-	destroyIt := func() { must(t, r.Edit(uid, destroy)) }
-	destroyIt()
-	wants(t, "Undestroy without a reason", r.EditAs(kt.Admin, kt.ChangeOp, uid, func(tx *keystore.Tx, o *keystore.Object) error {
-		return tx.Undestroy(o, "")
-	}), keystore.ErrInvalid)
-	r.Clock.Add(99)
-	if n, err := r.Store.Purge(ctx, 0); n != 0 || err != nil {
-		t.Errorf("Purge in the grace period = %d, %v", n, err)
-	}
-	must(t, r.EditAs(kt.Admin, kt.ChangeOp, uid, undestroy))
-	if got, state, err := r.Get(kt.Alice, uid); err != nil || state != pre || !bytes.Equal(got, material) {
-		t.Errorf("brought back: %x, %v, %v", got, state, err)
-	}
-	if !slices.ContainsFunc(r.Tape.Events(), func(e audit.Event) bool {
-		return e.Class == audit.Admin && e.Object == uid && e.Reason == "a mistake"
-	}) {
-		t.Error("the journal does not say why it was brought back")
-	}
-	destroyIt()
-	r.Clock.Add(100)
-	wants(t, "Undestroy after the grace period", r.EditAs(kt.Admin, kt.ChangeOp, uid, undestroy), keystore.ErrNotFound)
-	if n, err := r.Store.Purge(ctx, 0); n != 1 || err != nil {
-		t.Errorf("Purge = %d, %v", n, err)
-	}
-	if info := r.Store.Info(); info.Tombstones != 0 || info.Objects != 1 {
-		t.Errorf("after Purge: %+v", info)
-	}
-	kt.MustCheck(t, r.Store)
-	second := newKey(t, r, "")
-	must(t, r.Edit(second, destroy))
-	purge := func(tx *keystore.Tx) error { return tx.PurgeObject(second, "asked for in writing") }
-	wants(t, "a client's purge", r.Do(kt.Alice, kt.ChangeOp, purge), keystore.ErrPermission)
-	must(t, r.Do(kt.Admin, kt.ChangeOp, purge))
-	wants(t, "a second purge", r.Do(kt.Admin, kt.ChangeOp, purge), keystore.ErrNotFound)
-}
-
-func TestPurgeAtOnce(t *testing.T) {
-	r := newRig(t, func(c *keystore.Config) { c.PurgeAtOnce = true })
-	uid := newKey(t, r, "")
-	must(t, r.Edit(uid, destroy))
-	if info := r.Store.Info(); info.Tombstones != 0 {
-		t.Errorf("%d tombstones", info.Tombstones)
-	}
-	wants(t, "Undestroy", r.EditAs(kt.Admin, kt.ChangeOp, uid, undestroy), keystore.ErrNotFound)
-}
-
-func TestRecords(t *testing.T) {
-	r := newRig(t, nil)
-	put := func(id, value string) error {
-		return r.Do(kt.Admin, kt.ChangeOp, func(tx *keystore.Tx) error {
-			return tx.PutRecord(keystore.KindClient, id, []byte(value))
-		})
-	}
-	must(t, errors.Join(put("b", "1"), put("a", "2"), put("b", "3"), put("c", "4")))
-	must(t, r.Do(kt.Admin, kt.ChangeOp, func(tx *keystore.Tx) error { return tx.DeleteRecord(keystore.KindClient, "c") }))
-	must(t, r.Reopen())
-	all := make(map[string]string)
-	must(t, r.Do(kt.Admin, kt.ObserveOp, func(tx *keystore.Tx) error {
-		one, err := tx.Record(keystore.KindClient, "b")
-		if err != nil || string(one) != "3" {
-			return fmt.Errorf("Record = %q, %w", one, err)
-		}
-		if _, err := tx.Record(keystore.KindUser, "b"); !errors.Is(err, keystore.ErrNotFound) {
-			return fmt.Errorf("another kind's Record = %w", err)
-		}
-		return tx.Records(keystore.KindClient, func(id string, value []byte) error { all[id] = string(value); return nil })
-	}))
-	if diff := cmp.Diff(map[string]string{"a": "2", "b": "3"}, all); diff != "" {
-		t.Error(diff)
-	}
-	wants(t, "a client's look", r.Do(kt.Alice, kt.ObserveOp, func(tx *keystore.Tx) error {
-		_, err := tx.Record(keystore.KindClient, "a")
-		return err
-	}), keystore.ErrPermission)
-}
-
 // TestItemsAreKeptOrDroppedByThemselves: the items of a message, and messages
 // of which one fails as a whole.
 func TestItemsAreKeptOrDroppedByThemselves(t *testing.T) {
@@ -377,93 +291,6 @@ func TestPromotion(t *testing.T) {
 	if runs != 1 || releases != 2 {
 		t.Errorf("the second Get ran %d times, the journal has %d releases of 2", runs, releases)
 	}
-}
-
-// stalled wraps a backend so that an Update waits until it is let go.
-type stalled struct {
-	keystore.Backend
-	entered chan struct{}
-	release chan struct{}
-	updates atomic.Int64
-}
-
-func (b *stalled) Update(ctx context.Context, fn, prepared func(kv keystore.KV) error) error {
-	b.updates.Add(1)
-	if b.entered != nil {
-		b.entered <- struct{}{}
-		<-b.release
-	}
-	return b.Backend.Update(ctx, fn, prepared)
-}
-
-// stallable is a rig whose commits can be held up once it is open.
-func stallable(t *testing.T) (*kt.Rig, *stalled) {
-	b := &stalled{}
-	r := newRig(t, nil)
-	must(t, r.Shut())
-	r.WrapBackend = func(inner keystore.Backend) keystore.Backend { b.Backend = inner; return b }
-	must(t, r.Open())
-	return r, b
-}
-
-// TestGroupCommit: what queues while a commit runs goes into the next one.
-func TestGroupCommit(t *testing.T) {
-	r, b := stallable(t)
-	b.entered, b.release = make(chan struct{}), make(chan struct{})
-	before := b.updates.Load()
-	var wg sync.WaitGroup
-	write := func() {
-		if _, _, err := r.Key(""); err != nil {
-			t.Error(err)
-		}
-	}
-	wg.Go(write)
-	<-b.entered
-	for range 64 {
-		wg.Go(write)
-	}
-	for r.Store.Queued() < 64 {
-		runtime.Gosched() // until all have reached the queue
-	}
-	b.release <- struct{}{}
-	<-b.entered
-	b.release <- struct{}{}
-	wg.Wait()
-	b.entered = nil
-	if n := b.updates.Load() - before; n != 2 {
-		t.Errorf("%d commits for one message and then 64 together, want 2", n)
-	}
-}
-
-// TestContext: it counts while the work waits, not once it has begun.
-func TestContext(t *testing.T) {
-	r, b := stallable(t)
-	b.entered, b.release = make(chan struct{}), make(chan struct{})
-	send := func(uid keystore.UID) (cancel func(), done chan error) {
-		c, cancel := context.WithCancel(ctx)
-		done = make(chan error, 1)
-		go func() {
-			w := &kt.One{Op: kt.ChangeOp, Apply: func(tx *keystore.Tx) error { return tx.Create(kt.NewKey(uid, []byte("k"), "")) }}
-			done <- errors.Join(r.Store.Do(c, kt.Alice, true, w), w.Err)
-		}()
-		return cancel, done
-	}
-	first, second := r.Store.NewUID(), r.Store.NewUID()
-	cancelFirst, firstDone := send(first)
-	<-b.entered
-	cancelSecond, secondDone := send(second)
-	cancelSecond()
-	wants(t, "a message whose context ended in the queue", <-secondDone, context.Canceled)
-	cancelFirst()
-	b.release <- struct{}{}
-	must(t, <-firstDone) // it had begun, so it was finished
-	b.entered = nil
-	if diff := cmp.Diff([]keystore.UID{first}, locate(t, r, kt.Alice, keystore.Query{})); diff != "" {
-		t.Error(diff)
-	}
-	over, cancel := context.WithCancel(ctx)
-	cancel()
-	wants(t, "a context that is over", r.Store.Do(over, kt.Alice, false, &kt.One{Op: kt.ObserveOp}), context.Canceled)
 }
 
 func TestDiskSpace(t *testing.T) {
