@@ -45,10 +45,10 @@
 // The root key, this process's memory and the clock are trusted; the clock only
 // forwards: a store that has seen a later time than the machine's goes on from
 // there, over restarts too, so a clock that was once far ahead has to be waited
-// for. The files are
-// not: whoever can write them can stop the service, not change what it says
-// without being noticed, save for putting back store and journal together as
-// they were at one past moment (docs/threat-model.md says what to do about it).
+// for. The files are not: whoever can write them can stop the service, not
+// change what it says without being noticed, save for putting back store and
+// journal together as they were at one past moment (docs/threat-model.md says
+// what to do about it).
 //
 // # Invariants
 //
