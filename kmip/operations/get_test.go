@@ -288,6 +288,21 @@ func TestPlaceholder(t *testing.T) {
 	}
 }
 
+// A call of a server that keeps no placeholder.
+func TestNoPlaceholderAtAll(t *testing.T) {
+	r := newRig(t)
+	m, _ := r.prepare(kmip.V1_1, ask{op: kmip14.OperationCreate, payload: createRequest(aes(256))}, ask{op: kmip14.OperationGet, payload: &kmip.GetRequest{}},
+		ask{op: kmip14.OperationLocate, payload: &kmip.LocateRequest{}})
+	for _, it := range m.items {
+		it.call.Placeholder = nil
+	}
+	must(t, r.ops.Do(t.Context(), r.who, true, m))
+	all := m.answers()
+	if all[0].err != nil || all[1].reason != kmip14.ResultReasonItemNotFound || all[2].err != nil {
+		t.Errorf("Create: %v, Get: %v, Locate: %v", all[0].err, all[1].err, all[2].err)
+	}
+}
+
 // requests makes a request about an object for each operation that has one.
 var requests = map[kmip14.Operation]func(uid []byte) kmip.Payload{
 	kmip14.OperationCreate: func([]byte) kmip.Payload { return createRequest(aes(256)) },

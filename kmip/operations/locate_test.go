@@ -76,6 +76,9 @@ func TestLocateFilters(t *testing.T) {
 		{"another Object Type", []kmip.Attribute{kmip.EnumerationAttribute("Object Type", kmip14.ObjectTypeCertificate)}, 0, ""},
 		{"Name", []kmip.Attribute{kmip.NameAttribute("c")}, 0, "c"},
 		{"Name in part", []kmip.Attribute{partName("c")}, 0, "c"},
+		{"Name Type alone", []kmip.Attribute{{Name: []byte("Name"), Value: object(kmip14.TagAttributeValue, func(w *ttlv.Writer) {
+			w.Enumeration(kmip14.TagNameType, uint32(kmip14.NameTypeUninterpretedTextString))
+		})}}, 0, "edcba"},
 		{"Name of nobody", []kmip.Attribute{kmip.NameAttribute("nobody")}, 0, ""},
 		{"Name of what is destroyed", []kmip.Attribute{kmip.NameAttribute("f")}, 0, ""},
 		{"two Names", []kmip.Attribute{kmip.NameAttribute("c"), kmip.NameAttribute("d")}, 0, ""},
@@ -192,6 +195,11 @@ func TestLocateGroupMembers(t *testing.T) {
 		}
 		return letters(z, [][]byte{all[1].payload.Find(kmip14.TagUniqueIdentifier).Value()})
 	}
+	all := r.locate(kmip.V1_1, &kmip.LocateRequest{ObjectGroupMember: kmip14.ObjectGroupMemberGroupMemberDefault,
+		Attributes: []kmip.Attribute{kmip.TextAttribute("Object Group", "g")}})
+	if got := letters(z, all.UniqueIdentifiers); got != "a" {
+		t.Errorf("of members that are all fresh, the default one is %q, want the oldest", got)
+	}
 	for _, want := range []string{"a", "b"} {
 		if got := next(kmip14.ObjectGroupMemberGroupMemberFresh); got != want {
 			t.Errorf("the next fresh member is %s, want %s", got, want)
@@ -229,4 +237,5 @@ func TestLocateRefusals(t *testing.T) {
 			t.Errorf("%s: %v (%v), want Invalid Field", name, a.reason, a.err)
 		}
 	}
+	r.good(r.do(kmip.V1_1, kmip14.OperationLocate, &kmip.LocateRequest{Attributes: many[:64]}))
 }

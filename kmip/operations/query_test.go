@@ -156,6 +156,9 @@ func TestOperationsWithoutTheStore(t *testing.T) {
 		if row.NeedsStore() != want || row.Changes() && !want || row.Operation != op || row.Op.Name == "" {
 			t.Errorf("the row of %v: needs the store %v, changes %v, %q", op, row.NeedsStore(), row.Changes(), row.Op.Name)
 		}
+		if urgent := op == kmip14.OperationRevoke || op == kmip14.OperationDestroy; row.Op.Urgent != urgent {
+			t.Errorf("the row of %v: urgent %v", op, row.Op.Urgent)
+		}
 		if want {
 			continue
 		}
