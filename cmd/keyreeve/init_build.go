@@ -16,6 +16,7 @@ import (
 	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/internal/config"
 	"github.com/keyreeve/keyreeve/internal/durable"
+	"github.com/keyreeve/keyreeve/internal/secret"
 	"github.com/keyreeve/keyreeve/keystore"
 	"github.com/keyreeve/keyreeve/keystore/bolt"
 	"github.com/keyreeve/keyreeve/keystore/rootkey"
@@ -32,6 +33,7 @@ type builder struct {
 	server  certs.ServerRequest
 
 	lock    *durable.Lock
+	key     *secret.Bytes // the root key
 	leaf    *x509.Certificate
 	madeKey bool
 	moved   bool // the store is in its place: from here on nothing is undone
@@ -45,6 +47,7 @@ func (b *builder) build(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() {
+		b.key.Clear()
 		if err != nil && !b.moved {
 			err = errors.Join(err, b.undo(stage))
 		}
@@ -73,10 +76,13 @@ func (b *builder) undo(stage folder) error {
 }
 
 // makeKey makes the root key, or the parameters that make a passphrase into one.
-func (b *builder) makeKey(_ context.Context, stage folder) error {
-	if b.options.key.file != "" {
-		err := rootkey.CreateFile(b.options.key.file, string(b.folder))
-		b.madeKey = err == nil
+func (b *builder) makeKey(_ context.Context, stage folder) (err error) {
+	if file := b.options.key.file; file != "" {
+		if err := rootkey.CreateFile(file, string(b.folder)); err != nil {
+			return err
+		}
+		b.madeKey = true
+		b.key, err = rootkey.FromFile(file).RootKey()
 		return err
 	}
 	passphrase, err := b.app.passphrase(b.options.key.passphrase, true)
@@ -87,17 +93,17 @@ func (b *builder) makeKey(_ context.Context, stage folder) error {
 	if err := rootkey.CheckPassphrase(passphrase); err != nil {
 		return err
 	}
-	return rootkey.CreateParams(stage.passphrase(), rootkey.Calibrate(passphraseTime, b.app.now))
+	params := rootkey.Calibrate(passphraseTime, b.app.now)
+	if err := rootkey.CreateParams(stage.passphrase(), params); err != nil {
+		return err
+	}
+	b.key, err = rootkey.FromPassphrase(params, passphrase).RootKey()
+	return err
 }
 
 // makeStore makes file and journal, and the store in them with its CA and the
 // server's certificate.
 func (b *builder) makeStore(ctx context.Context, stage folder) (err error) {
-	key, _, err := b.app.rootKey(stage, b.options.key)
-	if err != nil {
-		return err
-	}
-	defer key.Clear()
 	if err := bolt.Create(stage.store(), bolt.Options{}); err != nil {
 		return err
 	}
@@ -113,7 +119,7 @@ func (b *builder) makeStore(ctx context.Context, stage folder) (err error) {
 	if v.journal, err = audit.Open(v.auditConfig(b.app, logger)); err != nil {
 		return err
 	}
-	c := v.storeConfig(b.app, opening{config: config.Default(), logger: logger}, key)
+	c := v.storeConfig(b.app, opening{config: config.Default(), logger: logger}, b.key)
 	if err := keystore.Create(ctx, c); err != nil {
 		return err
 	}
