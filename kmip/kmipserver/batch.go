@@ -138,7 +138,9 @@ func (w *work) prepare(ctx context.Context) (store, changes bool) {
 			it.early = w.server.operations.Prepare(ctx, it.row, it.call)
 		}
 		store = store || it.row.NeedsStore()
-		changes = changes || it.row.Changes()
+		// What has failed already changes nothing: a client that sends
+		// malformed Creates must not keep the one writer busy.
+		changes = changes || it.early == nil && it.row.Changes()
 	}
 	return store, changes
 }
