@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,6 +51,51 @@ func TestResult(t *testing.T) {
 			if strings.Contains(text, within) {
 				t.Errorf("%v: the client is told %q", err, text)
 			}
+		}
+	}
+}
+
+// A payload with a field that is not its own, or with one twice, is refused by
+// every operation, whole.
+func TestMalformedPayloads(t *testing.T) {
+	r := newRig(t)
+	uid := r.create()
+	for op := kmip14.Operation(1); op <= kmip14.OperationExport; op++ {
+		if r.ops.Row(op) == nil {
+			continue
+		}
+		good := (&ask{payload: requests[op](uid)}).item(kmip.V1_1)
+		for name, tc := range map[string]struct {
+			payload func(w *ttlv.Writer)
+			want    []kmip14.ResultReason
+		}{
+			"an alien field": {func(w *ttlv.Writer) {
+				w.Raw(good.Value())
+				w.Boolean(kmip14.TagFresh, true)
+			}, []kmip14.ResultReason{kmip14.ResultReasonInvalidField}},
+			"a wrong type": {func(w *ttlv.Writer) {
+				for _, tag := range []ttlv.Tag{kmip14.TagObjectType, kmip14.TagMaximumItems, kmip14.TagUniqueIdentifier, kmip14.TagQueryFunction, kmip14.TagProtocolVersion} {
+					w.Boolean(tag, true)
+				}
+			}, []kmip14.ResultReason{kmip14.ResultReasonInvalidField, kmip14.ResultReasonInvalidMessage, kmip14.ResultReasonMissingData}},
+		} {
+			a := r.send(kmip.V1_1, ask{op: op, raw: tc.payload})[0]
+			if !slices.Contains(tc.want, a.reason) {
+				t.Errorf("%v with %s: %v (%v)", op, name, a.reason, a.err)
+			}
+		}
+	}
+	if n := r.store.Info().Objects; n != 1 {
+		t.Errorf("refused requests left %d objects", n)
+	}
+}
+
+// Who owns nothing can make nothing.
+func TestCreateWithoutAGroup(t *testing.T) {
+	r := newRig(t).as(operations.Principal{Client: "nobody"})
+	for _, op := range []kmip14.Operation{kmip14.OperationCreate, kmip14.OperationRegister} {
+		if a := r.do(kmip.V1_1, op, requests[op](nil)); a.reason != kmip14.ResultReasonPermissionDenied {
+			t.Errorf("%v: %v, want Permission Denied", op, a.err)
 		}
 	}
 }

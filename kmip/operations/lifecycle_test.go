@@ -100,6 +100,8 @@ func TestRevokeSetsWhatItSays(t *testing.T) {
 			map[string]string{"Compromise Date": "1700000060", "Compromise Occurrence Date": "6", "Deactivation Date": "", "Revocation Reason": "{2 laptop lost}"}},
 		{"compromise without a date", kmip.RevokeRequest{Reason: kmip.RevocationReason{Code: kmip14.RevocationReasonCodeCACompromise}},
 			map[string]string{"Compromise Date": "1700000060", "Compromise Occurrence Date": "1700000000", "Revocation Reason": "{3}"}},
+		{"compromise just now", kmip.RevokeRequest{Reason: kmip.RevocationReason{Code: kmip14.RevocationReasonCodeKeyCompromise},
+			HasCompromiseOccurrenceDate: true, CompromiseOccurrenceDate: began + 60}, map[string]string{"Compromise Occurrence Date": "1700000060"}},
 		{"cessation", kmip.RevokeRequest{Reason: kmip.RevocationReason{Code: kmip14.RevocationReasonCodeCessationOfOperation}},
 			map[string]string{"Compromise Date": "", "Compromise Occurrence Date": "", "Deactivation Date": "1700000060", "Revocation Reason": "{6}"}},
 	} {
@@ -152,6 +154,7 @@ func TestObjectsWithoutAState(t *testing.T) {
 		revoke     kmip14.ResultReason
 	}{
 		{keystore.Template, kmip14.ResultReasonIllegalOperation, kmip14.ResultReasonIllegalOperation},
+		{keystore.Certificate, 0, 0},
 		{keystore.OpaqueObject, kmip14.ResultReasonIllegalOperation, 0},
 	} {
 		uid := r.store.NewUID()
@@ -163,7 +166,12 @@ func TestObjectsWithoutAState(t *testing.T) {
 		if a := r.revoke(id, kmip14.RevocationReasonCodeKeyCompromise); a.reason != tc.revoke {
 			t.Errorf("Revoke of type %d: %v, want %v", tc.objectType, a.reason, tc.revoke)
 		}
-		if it := r.attribute(kmip.V1_4, id, "State"); !it.IsZero() {
+		for _, name := range []string{"Cryptographic Algorithm", "Cryptographic Length", "Cryptographic Usage Mask"} {
+			if it := r.attribute(kmip.V1_4, id, name); !it.IsZero() {
+				t.Errorf("an object of type %d has a %s that nobody set: %s", tc.objectType, name, show(it))
+			}
+		}
+		if it := r.attribute(kmip.V1_4, id, "State"); it.IsZero() == (tc.objectType == keystore.Certificate) {
 			t.Errorf("an object of type %d has the State %s", tc.objectType, show(it))
 		}
 	}

@@ -39,7 +39,7 @@ func zoo(r *rig) map[string][]byte {
 	make("c", des, 168, 0x1C, kmip.TextAttribute("Object Group", "g"), kmip.TextAttribute("Object Group", "h"), kmip.IntegerAttribute("x-id", 2), usageLimits(500))
 	make("d", des, 112, 0x0C, kmip.TextAttribute("Contact Information", "joe"), kmip.DateTimeAttribute("Activation Date", 2000), kmip.DateTimeAttribute("Deactivation Date", 3000))
 	make("e", aes, 256, 0x08, kmip.DateTimeAttribute("Activation Date", r.now.Load()+450))
-	make("f", aes, 256, 0x0C, cryptographicParameters(), kmip.TextAttribute("x-id", "1"))
+	make("f", aes, 256, 0x0C, cryptographicParameters(), kmip.TextAttribute("x-id", "1"), kmip.BooleanAttribute("Sensitive", true))
 	r.good(r.identifier(kmip14.OperationDestroy, z["f"]))
 	make("g", aes, 256, 0x0C, kmip.TextAttribute("x-id", "1"))
 	r.change(z["g"], func(o *keystore.Object) { o.ArchiveDate = keystore.At(r.now.Load()) })
@@ -110,6 +110,8 @@ func TestLocateFilters(t *testing.T) {
 		{"identifier", []kmip.Attribute{kmip.TextAttribute("Unique Identifier", strings.ToUpper(string(z["b"])))}, 0, "b"},
 		{"Fresh", []kmip.Attribute{kmip.BooleanAttribute("Fresh", true)}, 0, "edcba"},
 		{"not Fresh", []kmip.Attribute{kmip.BooleanAttribute("Fresh", false)}, 0, ""},
+		{"Sensitive", []kmip.Attribute{kmip.BooleanAttribute("Sensitive", true)}, all, "f"},
+		{"not Sensitive, said or not", []kmip.Attribute{kmip.BooleanAttribute("Sensitive", false)}, all, "gedcba"},
 		{"default policy", []kmip.Attribute{kmip.TextAttribute("Operation Policy Name", "default")}, 0, "edcba"},
 		{"Certificate Type, which no key has", []kmip.Attribute{kmip.EnumerationAttribute("Certificate Type", kmip14.CertificateTypeX_509)}, 0, ""},
 		{"a date", []kmip.Attribute{kmip.DateTimeAttribute("Activation Date", 1000)}, 0, "b"},

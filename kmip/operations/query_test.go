@@ -40,8 +40,8 @@ func TestQueryListsTheTable(t *testing.T) {
 		if diff := cmp.Diff([]kmip14.ObjectType{kmip14.ObjectTypeSymmetricKey}, out.ObjectTypes); diff != "" {
 			t.Errorf("%v: object types:\n%s", v, diff)
 		}
-		if string(out.VendorIdentification) != "Keyreeve" {
-			t.Errorf("%v: vendor %q", v, out.VendorIdentification)
+		if string(out.VendorIdentification) != "Keyreeve" || !out.ServerInformation.IsZero() {
+			t.Errorf("%v: vendor %q, information %s", v, out.VendorIdentification, show(out.ServerInformation))
 		}
 	}
 	if r.ops.Row(0) != nil || r.ops.Row(0xffffffff) != nil || r.ops.Row(kmip14.OperationExport+1) != nil {

@@ -262,6 +262,11 @@ func TestRegisterKeyKeptElsewhere(t *testing.T) {
 	if it := r.attribute(kmip.V1_2, out.UniqueIdentifier, "Digest"); !it.IsZero() {
 		t.Error("a key without a value has a digest")
 	}
+	for _, length := range []int32{0, 100} {
+		if a := r.do(kmip.V1_2, kmip14.OperationRegister, registerRequest(symmetricKey(raw, nil, aesAlg, length), mask(), location)); a.err == nil {
+			t.Errorf("a key of %d bits is taken in", length)
+		}
+	}
 	a := r.do(kmip.V1_2, kmip14.OperationGet, &kmip.GetRequest{UniqueIdentifier: out.UniqueIdentifier, KeyFormatType: transparent})
 	if a.reason != kmip14.ResultReasonKeyValueNotPresent {
 		t.Errorf("a key without a value in another format: %v", a.err)
