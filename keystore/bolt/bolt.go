@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/keyreeve/keyreeve/internal/durable"
 	"github.com/keyreeve/keyreeve/keystore"
@@ -213,7 +214,7 @@ func trimNumber(b []byte) []byte {
 
 // openError turns what bbolt says about a file into our words.
 func openError(err error) error {
-	for _, damaged := range []error{bbolt.ErrInvalid, bbolt.ErrVersionMismatch, bbolt.ErrChecksum, bbolt.ErrInvalidMapping} {
+	for _, damaged := range []error{berrors.ErrInvalid, berrors.ErrVersionMismatch, berrors.ErrChecksum, berrors.ErrInvalidMapping} {
 		if errors.Is(err, damaged) {
 			return fmt.Errorf("%w: %w", keystore.ErrCorrupt, err)
 		}

@@ -120,7 +120,8 @@ func TestCalibrateNeverGoesBelowTheFloor(t *testing.T) {
 		}
 	}
 	still := func() time.Time { return time.Time{} }
-	if rootkey.Calibrate(0, still).Salt == rootkey.Calibrate(0, still).Salt {
+	first, second := rootkey.Calibrate(0, still), rootkey.Calibrate(0, still)
+	if first.Salt == second.Salt {
 		t.Error("two calibrations gave the same salt")
 	}
 }
