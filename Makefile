@@ -61,14 +61,14 @@ vuln: ## govulncheck alone (needs vuln.go.dev)
 interop: build ## clients that are not ours (needs /usr/bin/python3 with python3-pykmip)
 	@$(MAKE) --no-print-directory tagged TAG=interop TIME=15m
 
-power: build ## SIGKILL and strace on the real binary, and the long crash runs (needs strace)
-	@$(MAKE) --no-print-directory tagged TAG=power TIME=25m
+power: build ## SIGKILL, strace, a full disk and failing syncs on the real binary (needs strace)
+	@$(MAKE) --no-print-directory tagged TAG=power TIME=25m SKIP='Long$$$$'
 
 .PHONY: tagged
 tagged:
 	@log=$$(mktemp); trap "rm -f $$log" EXIT; \
 	packages=$$(grep -rl --include='*_test.go' '^//go:build.*$(TAG)' . | xargs -r -n1 dirname | sort -u); \
-	$(GO) test -tags $(TAG) -count=1 -v -timeout $(TIME) $${packages:?no test has the tag $(TAG)} 2>&1 | tee $$log; \
+	$(GO) test -tags $(TAG) -count=1 -v -timeout $(TIME) -skip '$(SKIP)' $${packages:?no test has the tag $(TAG)} 2>&1 | tee $$log; \
 	grep -q '^--- PASS' $$log || { echo "$(TAG): no test ran"; exit 1; }
 
 conformance: build ## OASIS test cases over TLS (KMIP_CASES=folder, KMIPCONF=folder of the runner)
@@ -77,7 +77,8 @@ conformance: build ## OASIS test cases over TLS (KMIP_CASES=folder, KMIPCONF=fol
 bench: ## benchmarks that need only Go
 	$(NOCGO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
 
-long: test race fuzz lint interop power ## everything that needs no other folder
+long: race fuzz lint interop ## hours: everything that needs no other folder, the long disk model too
+	@$(MAKE) --no-print-directory tagged TAG=power TIME=120m
 
 clean: ## remove what was built; never a data folder
 	rm -rf bin
