@@ -60,6 +60,8 @@ type Backend struct {
 	db   *bbolt.DB
 	file *os.File // bbolt's own, to give the lock back when bbolt cannot close any more
 
+	mapSize int // Options.MapSize
+
 	writer  chan struct{} // holds one token: the right to Update
 	pending overlay       // the writes of the Update that has the token
 	checked map[uint64]bool
@@ -125,7 +127,7 @@ func removeTemp(fsys durable.FS, temp string) error {
 // (or another Open) has it, or keystore.ErrCorrupt. The time that it takes does not depend on the number of keys.
 func Open(path string, o Options) (*Backend, error) {
 	o = o.withDefaults()
-	b := &Backend{path: path, fs: o.FS, writer: make(chan struct{}, 1), checked: make(map[uint64]bool)}
+	b := &Backend{path: path, fs: o.FS, mapSize: o.MapSize, writer: make(chan struct{}, 1), checked: make(map[uint64]bool)}
 	b.readers.New = func() any { return new(reader) }
 	if err := b.open(o); err != nil {
 		return nil, fmt.Errorf("opening the store %s: %w", path, err)
@@ -244,6 +246,7 @@ func (b *Backend) Close() error {
 	defer func() { b.writer <- struct{}{} }()
 	b.beginCommit()
 	defer b.endCommit()
+	b.unpin()
 	if b.stuck.Load() {
 		return b.abandon()
 	}

@@ -18,14 +18,24 @@ import (
 	"github.com/keyreeve/keyreeve/keystore/bolt"
 )
 
-// A View that begins at any step of a commit tells the old state, or waits: never a commit that is not synced yet.
+// A View that begins at any step of a commit tells the old state: never a commit that is not synced yet, and it does
+// not wait. Only when the file is about to outgrow its mapping it waits for the last sync.
 func TestDiskViewDuringCommit(t *testing.T) {
+	t.Run("room in the mapping", func(t *testing.T) {
+		viewDuringCommit(t, func(o bolt.Options) bolt.Options { o.MapSize = 1 << 30; return o }, "old")
+	})
+	t.Run("no room", func(t *testing.T) {
+		viewDuringCommit(t, func(o bolt.Options) bolt.Options { return o }, "waits")
+	})
+}
+
+func viewDuringCommit(t *testing.T, with func(bolt.Options) bolt.Options, atLastSync string) {
 	d := newDisk(t, tempDir(t))
 	path := filepath.Join(d.Root(), "store.db")
 	if err := bolt.Create(path, small(d.FS())); err != nil {
 		t.Fatal(err)
 	}
-	b, err := bolt.Open(path, small(d.FS()))
+	b, err := bolt.Open(path, with(small(d.FS())))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +62,7 @@ func TestDiskViewDuringCommit(t *testing.T) {
 	puts(t, b, "oa", "new")
 	bbolt.Hook.Sync = sync
 	look()
-	if len(seen) < 3 || seen[0] != "old" || seen[len(seen)-2] != "waits" || seen[len(seen)-1] != "new" {
+	if len(seen) < 3 || seen[0] != "old" || seen[len(seen)-2] != atLastSync || seen[len(seen)-1] != "new" {
 		t.Errorf("Views saw %q", seen)
 	}
 }

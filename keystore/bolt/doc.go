@@ -14,9 +14,10 @@
 // # Transactions
 //
 // An Update keeps its writes in memory, in the order of keys, until prepared has run, and then hands them to bbolt in
-// one go. Views share one open read transaction of bbolt as long as no Update commits, so a View costs two locks and
-// no allocation. While one commits, each View has its own: bbolt, when it must map a larger file, waits until all
-// readers are gone, and readers that hand a transaction to each other would keep it waiting for ever.
+// one go. All Views share one open read transaction of bbolt, so a View costs two locks and no allocation. A commit
+// leaves it to them until it is synced: bbolt shows a commit before that, and a power cut could take back what somebody
+// was told. So no View waits for a sync, save when the file is about to outgrow its mapping: bbolt maps it anew when all
+// readers are gone, so then each View begins a transaction of its own, and waits if bbolt would show it the commit.
 //
 // # Failing
 //

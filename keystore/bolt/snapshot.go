@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 	"unsafe"
 
 	"go.etcd.io/bbolt"
@@ -37,17 +38,17 @@ func (s *snapshot) family(name byte) (root, bool) {
 	return root{}, false
 }
 
-// snapshots shares one snapshot among Views while nothing commits. mu is never held while bbolt may block: bbolt lets
+// snapshots shares one snapshot among Views, also while a commit is under way, as long as that needs no new mapping. mu is never held while bbolt may block: bbolt lets
 // nobody begin when it waits for the readers of the old mapping, and they end through mu.
 type snapshots struct {
 	mu     sync.Mutex
 	cached *snapshot
 	epoch  uint64        // counts the commits begun
-	commit chan struct{} // while a commit is under way, and closed at its end: cache nothing
+	commit chan struct{} // while a commit is under way, and closed at its end: nothing new is cached
 }
 
-// acquire returns a snapshot of what was last committed. release it. It waits in one case: when the commit under way has
-// written its meta page and not synced it yet. bbolt then begins with that commit, which a power cut may take back, and
+// acquire returns a snapshot of what was last committed. release it. It waits in one case: when no snapshot is shared
+// and the commit under way has written its meta page and not synced it yet. bbolt then begins with that commit, which a power cut may take back, and
 // gives the pages of the one before to the next commit.
 func (b *Backend) acquire(ctx context.Context) (*snapshot, error) {
 	b.views.mu.Lock()
@@ -91,27 +92,56 @@ func (b *Backend) release(s *snapshot) {
 	}
 }
 
-// beginCommit makes Views begin a transaction each, so that bbolt sees an end of its readers.
+// beginCommit keeps what Views share as it is: until the commit is synced they go on with the state before it, and wait
+// for nothing. unpin takes that back.
 func (b *Backend) beginCommit() {
-	b.dropCached(make(chan struct{}))
+	b.views.mu.Lock()
+	defer b.views.mu.Unlock()
+	b.views.commit = make(chan struct{})
 }
 
-// endCommit lets the Views that waited for it begin.
+// endCommit makes Views begin with what was committed, and lets those that waited for it begin.
 func (b *Backend) endCommit() {
-	close(b.dropCached(nil))
+	b.views.mu.Lock()
+	commit := b.views.commit
+	b.views.commit = nil
+	b.views.mu.Unlock()
+	b.unpin()
+	close(commit)
 }
 
-func (b *Backend) dropCached(commit chan struct{}) (before chan struct{}) {
+// unpin takes the shared snapshot away, so that bbolt sees an end of its readers: it maps a larger file anew only when
+// none is left. While a commit is under way each View then has a transaction of its own.
+func (b *Backend) unpin() {
 	b.views.mu.Lock()
 	s := b.views.cached
-	before = b.views.commit
-	b.views.cached, b.views.commit = nil, commit
+	b.views.cached = nil
 	b.views.epoch++
 	b.views.mu.Unlock()
 	if s != nil {
 		b.release(s)
 	}
-	return before
+}
+
+// unpinAfter bounds how long a commit keeps the shared snapshot. roomy is an estimate; where it is wrong, bbolt waits
+// this long for the readers to end, and not for ever.
+const unpinAfter = 200 * time.Millisecond
+
+// roomy tells whether a commit that begins now will hardly make bbolt map the file anew.
+func (b *Backend) roomy(tx *bbolt.Tx) bool {
+	const spare = 64 << 20
+	return tx.Size()+spare < mapped(max(int64(b.mapSize), tx.Size()))
+}
+
+// mapped is how many bytes bbolt maps for a file of n: a power of two up to 1 GiB, and whole GiB above.
+func mapped(n int64) int64 {
+	const most = 1 << 30
+	for size := int64(1 << 15); size < most; size <<= 1 {
+		if n <= size {
+			return size
+		}
+	}
+	return (n + most - 1) / most * most
 }
 
 func (b *Backend) commitUnderWay() chan struct{} {

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -128,6 +129,10 @@ func (b *Backend) commit() error {
 		b.end(tx)
 		return fmt.Errorf("%w; nothing was written", err)
 	}
+	if !b.roomy(tx) {
+		b.unpin()
+	}
+	defer time.AfterFunc(unpinAfter, b.unpin).Stop()
 	b.uncertain.Store(uint64(tx.ID())) // before the meta page can be seen
 	if err := guard(tx.Commit); err != nil {
 		if tx.DB() != nil { // it panicked half-way

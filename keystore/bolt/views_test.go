@@ -16,14 +16,20 @@ import (
 )
 
 // Views see one state for as long as they run, each Update that had returned before they began, and do not wait for
-// an Update under way. The file grows beyond the mapping meanwhile, which makes bbolt map it anew.
+// an Update under way.
 func TestViewsAndUpdatesTogether(t *testing.T) {
+	t.Run("the file grows beyond its mapping", func(t *testing.T) {
+		viewsAndUpdates(t, bolt.Options{MapSize: 1 << 15, GrowBy: 1 << 15})
+	})
+	t.Run("the mapping has room", func(t *testing.T) { viewsAndUpdates(t, bolt.Options{}) })
+}
+
+func viewsAndUpdates(t *testing.T, o bolt.Options) {
 	path := filepath.Join(t.TempDir(), "store.db")
-	small := bolt.Options{MapSize: 1 << 15, GrowBy: 1 << 15}
-	if err := bolt.Create(path, small); err != nil {
+	if err := bolt.Create(path, o); err != nil {
 		t.Fatal(err)
 	}
-	b, err := bolt.Open(path, small)
+	b, err := bolt.Open(path, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,5 +112,36 @@ func TestUpdateWaitsNoLongerThanItsContext(t *testing.T) {
 	}, nil)
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// One Update that is larger than the room in the mapping was thought to be makes bbolt map the file anew while a View's
+// transaction is kept for the others. It must not wait for that for ever.
+func TestUpdateLargerThanTheRoom(t *testing.T) {
+	o := bolt.Options{MapSize: 128 << 20, GrowBy: 1 << 20}
+	path := filepath.Join(t.TempDir(), "store.db")
+	if err := bolt.Create(path, o); err != nil {
+		t.Fatal(err)
+	}
+	b, err := bolt.Open(path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = b.Close() }()
+	puts(t, b, "oa", "old")
+	large := make([]byte, 16<<20)
+	err = b.Update(ctx, func(kv keystore.KV) error {
+		for i := range 10 { // 160 MiB, where 64 are thought to be enough
+			if err := kv.Put(fmt.Appendf(nil, "o%d", i), large); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := stored(t, b, "o")["oa"]; got != "old" {
+		t.Errorf("got %q after the commit", got)
 	}
 }
