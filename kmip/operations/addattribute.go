@@ -75,6 +75,8 @@ func (o *Operations) mayAdd(c *Call, obj *keystore.Object, a *kmip.Attribute) (*
 		return nil, permissionDenied("the object is not Pre-Active")
 	case len(obj.Attributes()) >= maxInstances:
 		return nil, tooManyInstances()
+	case sizeOf(obj.Attributes())+len(a.Name)+len(a.Value.Raw()) > maxAttributeBytes:
+		return nil, tooManyBytes()
 	case !rule.Multiple && o.hasValue(c, obj, rule):
 		return nil, illegalOperation("the object has a value for the attribute %s already", rule.Name)
 	}

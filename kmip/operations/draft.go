@@ -14,6 +14,12 @@ import (
 // specification lets a server have such a limit (Index Out of Bounds).
 const maxInstances = 256
 
+// maxAttributeBytes bounds what the attributes of one object hold together, in
+// bytes. Every change of an object copies all of it, and a batch may change it
+// many times and ask for it many times more: without a bound a few kilobytes of
+// requests would fill the server's memory.
+const maxAttributeBytes = 64 << 10
+
 // A draft is an object that is to be made, with what the client said of it.
 // Its values are views of the request, or have memory of their own.
 type draft struct {
@@ -21,6 +27,7 @@ type draft struct {
 	attributes []keystore.Attribute
 	registered bool // Register, and not Create
 	given      int  // attributes set by the client
+	size       int  // bytes of those that are kept in attributes
 }
 
 // begin starts a draft of that type.
@@ -80,6 +87,18 @@ func tooManyInstances() error {
 	return kmip.NewError(kmip14.ResultReasonIndexOutOfBounds, "more than %d attributes", maxInstances)
 }
 
+func tooManyBytes() error {
+	return invalidField("attributes of more than %d bytes in all", maxAttributeBytes)
+}
+
+// sizeOf returns the bytes of attributes, their names included.
+func sizeOf(list []keystore.Attribute) (n int) {
+	for i := range list {
+		n += len(list[i].Name) + len(list[i].Value.Raw())
+	}
+	return n
+}
+
 // ofTheServer tells whether the server alone says what an attribute of an
 // object is that it makes itself. A client may ask for a kind of generator.
 func ofTheServer(rule *kmip.AttributeRule, value ttlv.Item) (ours bool, err error) {
@@ -112,6 +131,9 @@ func (d *draft) add(rule *kmip.AttributeRule, a *kmip.Attribute, value ttlv.Item
 		return invalidField("the attribute %s is given twice", rule.Name)
 	case a.Index != 0 && a.Index != next:
 		return invalidField("an Attribute Index of %d where %d is next", a.Index, next)
+	}
+	if d.size += len(name) + len(value.Raw()); d.size > maxAttributeBytes {
+		return tooManyBytes()
 	}
 	d.attributes = append(d.attributes, keystore.Attribute{Name: name, Index: next, Value: value})
 	d.follow(rule, value)

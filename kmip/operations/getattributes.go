@@ -13,6 +13,10 @@ import (
 // then for each name stays cheap.
 const maxAsked = 512
 
+// maxListed bounds one answer in bytes, as 1.0 lets a client name an attribute
+// with a long value again and again.
+const maxListed = 1 << 20
+
 // prepareGetAttributes refuses a name that is given twice (section 11.13; 1.0
 // has no such rule, and answers it twice).
 func prepareGetAttributes(_ *Operations, c *Call) error {
@@ -51,7 +55,11 @@ func applyGetAttributes(o *Operations, tx *Tx, c *Call) error {
 		o.writeAll(c.W, obj, c.Version)
 		return nil
 	}
+	start := c.W.Len()
 	for _, name := range r.Names {
+		if c.W.Len()-start > maxListed {
+			return kmip.NewError(kmip14.ResultReasonResponseTooLarge, "attributes of more than %d bytes", maxListed)
+		}
 		rule, ok := kmip.LookupAttribute(name)
 		switch {
 		case !ok:
