@@ -25,7 +25,7 @@ type work struct {
 	writer      kmip.ResponseWriter
 	buffer      []byte // the caller's, where the answer is written
 	placeholder operations.Placeholder
-	maximum     int // Maximum Response Size; 0: none
+	maximum     int // bytes: Maximum Response Size or the server's own limit
 
 	answered int   // items that have an answer so far
 	undo     bool  // the last of them failed, and the batch is to be undone
@@ -80,7 +80,7 @@ func (w *work) reset() {
 	w.request.Reset()
 	w.principal, w.buffer, w.failure = nil, nil, nil
 	w.placeholder = operations.Placeholder{}
-	w.header = kmip.ResponseHeader{}
+	w.header, w.writer = kmip.ResponseHeader{}, kmip.ResponseWriter{} // the buffer is the caller's again
 }
 
 // answer takes a message through parsing, preparation and the store.
@@ -94,7 +94,10 @@ func (w *work) answer(ctx context.Context, request []byte) (out []byte, open boo
 	}
 	h := &w.request.Header
 	w.header = kmip.ResponseHeader{Version: h.Version}
-	w.maximum = int(h.MaximumResponseSize)
+	w.maximum = s.limits.ResponseSize
+	if asked := int(h.MaximumResponseSize); asked > 0 {
+		w.maximum = min(w.maximum, asked)
+	}
 	if err := w.uniqueIDs(); err != nil {
 		return w.malformed(h.Version, err)
 	}

@@ -18,9 +18,12 @@ type Limits struct {
 	Write     time.Duration // for an answer to leave; 30 s
 
 	MessageSize int // bytes of a request, header included; 1 MiB
-	Depth       int // nested structures in a request; 32
-	Items       int // TTLV items in a request; 65,536
-	BatchItems  int // 64
+	// ResponseSize bounds an answer in bytes, beside the client's own Maximum
+	// Response Size; 4 MiB. A batch of Locates could ask for a lot.
+	ResponseSize int
+	Depth        int // nested structures in a request; 32
+	Items        int // TTLV items in a request; 65,536
+	BatchItems   int // 64
 
 	Connections int // in all, those that are still in the handshake included; 4,096
 	PerAddress  int // of one IPv4 address or one IPv6 /64; 256
@@ -47,6 +50,7 @@ func (l Limits) withDefaults() Limits {
 		value int
 	}{
 		{&l.MessageSize, 1 << 20},
+		{&l.ResponseSize, 4 << 20},
 		{&l.Depth, ttlv.DefaultDepth},
 		{&l.Items, ttlv.DefaultItems},
 		{&l.BatchItems, 64},
