@@ -14,8 +14,12 @@ import (
 // every item then.
 var errUndone = errors.New("batch undone")
 
-// begin starts the answer anew.
+// begin starts the answer anew. What it had outgrown its buffer into is used
+// again: there may be keys in it, and the caller clears only what is returned.
 func (w *work) begin(now int64) {
+	if grown := w.writer.Buffer(); cap(grown) > cap(w.buffer) {
+		w.buffer = grown[:0]
+	}
 	w.header.TimeStamp = now
 	w.writer.Begin(w.buffer, &w.header)
 	w.answered, w.undo, w.failure = 0, false, nil
