@@ -72,9 +72,6 @@ func (b *Batch) drop(err error) {
 func (b *Batch) Do(op *Op, a Action) error {
 	tx := &b.tx
 	b.item++
-	if tx.head == nil && op.Class == OpChange {
-		tx.promote = true
-	}
 	if tx.promote { // this run does not count
 		return ErrReadOnly
 	}
