@@ -45,6 +45,11 @@ func (w *work) Run(b *operations.Batch) error {
 			continue
 		}
 		w.placeholder = before
+		if it.row == nil || it.row.SetsPlaceholder() {
+			// What follows means the object that this item did not make or
+			// find. A Destroy must not fall on the one before.
+			w.placeholder = operations.Placeholder{}
+		}
 		switch w.request.Header.ErrorContinuation {
 		case kmip14.BatchErrorContinuationOptionContinue:
 		case kmip14.BatchErrorContinuationOptionUndo:

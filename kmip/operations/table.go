@@ -28,6 +28,16 @@ var table = [...]Row{
 	{kmip14.OperationDiscoverVersions, none("Discover Versions"), kmip.V1_1, prepareDiscoverVersions, applyDiscoverVersions},
 }
 
+// SetsPlaceholder tells whether the operation sets the ID Placeholder of its
+// batch, so that what follows without a Unique Identifier is about its object.
+func (r *Row) SetsPlaceholder() bool {
+	switch r.Operation {
+	case kmip14.OperationCreate, kmip14.OperationRegister, kmip14.OperationLocate:
+		return true
+	}
+	return false
+}
+
 func none(name string) keystore.Op    { return keystore.Op{Name: name, Class: keystore.OpNone} }
 func observe(name string) keystore.Op { return keystore.Op{Name: name, Class: keystore.OpObserve} }
 func release(name string) keystore.Op { return keystore.Op{Name: name, Class: keystore.OpRelease} }
