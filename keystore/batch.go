@@ -33,7 +33,7 @@ func (b *Batch) Now() int64 { return b.tx.now }
 func (b *Batch) begin(kv KV, h *head, now int64) {
 	b.tx.kv, b.tx.head, b.tx.now = kv, h, now
 	b.tx.promote, b.tx.fatal = false, nil
-	b.tx.undo = b.tx.undo[:0]
+	b.tx.undo, b.tx.wrote = b.tx.undo[:0], 0
 	b.item, b.durable, b.intent, b.urgent = 0, false, false, false
 	b.events = b.events[:0]
 	b.start = b.tx.mark()

@@ -41,32 +41,47 @@ func stallable(t *testing.T) (*kt.Rig, *stalled) {
 	return r, b
 }
 
-// TestGroupCommit: what queues while a commit runs goes into the next one.
+// TestGroupCommit: what queues while a commit runs goes into the next one, up
+// to what a group may hold in memory.
 func TestGroupCommit(t *testing.T) {
+	for name, tc := range map[string]struct{ messages, bytes, commits int }{
+		"small ones go together":   {64, 32, 1},
+		"large ones fill a commit": {6, 6 << 20, 2}, // three are over 16 MiB
+	} {
+		t.Run(name, func(t *testing.T) { groupCommit(t, tc.messages, tc.bytes, tc.commits) })
+	}
+}
+
+func groupCommit(t *testing.T, messages, bytes, commits int) {
 	r, b := stallable(t)
 	b.entered, b.release = make(chan struct{}), make(chan struct{})
 	before := b.updates.Load()
 	var wg sync.WaitGroup
-	write := func() {
-		if _, _, err := r.Key(""); err != nil {
+	write := func(size int) {
+		uid := r.Store.NewUID()
+		if err := r.Do(kt.Alice, kt.ChangeOp, func(tx *keystore.Tx) error {
+			return tx.Create(kt.NewKey(uid, make([]byte, size), ""))
+		}); err != nil {
 			t.Error(err)
 		}
 	}
-	wg.Go(write)
+	wg.Go(func() { write(32) })
 	<-b.entered
-	for range 64 {
-		wg.Go(write)
+	for range messages {
+		wg.Go(func() { write(bytes) })
 	}
-	for r.Store.Queued() < 64 {
+	for r.Store.Queued() < messages {
 		runtime.Gosched() // until all have reached the queue
 	}
 	b.release <- struct{}{}
-	<-b.entered
-	b.release <- struct{}{}
+	for range commits {
+		<-b.entered
+		b.release <- struct{}{}
+	}
 	wg.Wait()
 	b.entered = nil
-	if n := b.updates.Load() - before; n != 2 {
-		t.Errorf("%d commits for one message and then 64 together, want 2", n)
+	if n := int(b.updates.Load() - before); n != 1+commits {
+		t.Errorf("%d commits for one message and then %d together, want 1 and %d", n, messages, commits)
 	}
 }
 

@@ -25,6 +25,7 @@ type Tx struct {
 	plain  ttlv.Writer // of a record about to be sealed
 
 	undo    []undone
+	wrote   int   // bytes put, what was taken back included
 	promote bool  // a view met a write
 	fatal   error // the backend failed inside a change: the group cannot go on
 

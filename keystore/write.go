@@ -43,6 +43,7 @@ func recordKey(family byte, id []byte) []byte {
 // put and remove write a key and note how it was. A failure there stops the
 // whole group: what it has written cannot be told any more.
 func (tx *Tx) put(key, value []byte) error {
+	tx.wrote += len(key) + len(value)
 	return tx.write(key, func() error { return tx.kv.Put(key, value) })
 }
 

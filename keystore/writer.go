@@ -14,6 +14,10 @@ const (
 	queueSize = 1024
 	maxGroup  = 256  // messages in one commit
 	maxEvents = 4096 // events after which a group takes no more messages
+	// maxBytes are the bytes written after which it takes no more: each is held
+	// in memory two or three times until the commit, and a client decides how
+	// large its objects are.
+	maxBytes = 16 << 20
 )
 
 // A request is a message that waits for the writer.
@@ -217,6 +221,7 @@ func (g *group) run(kv KV) (err error) {
 	if seen := s.head.Load(); seen != nil && g.head.commits < seen.commits {
 		return fmt.Errorf("%w while it was open: commit %d was seen, the file has %d", ErrRolledBack, seen.commits, g.head.commits)
 	}
+	wrote := 0
 	for _, r := range g.live {
 		b := r.batch
 		b.full = g.full
@@ -227,7 +232,8 @@ func (g *group) run(kv KV) (err error) {
 			return b.tx.fatal
 		}
 		g.ran++
-		if g.events = append(g.events, b.events...); len(g.events) > maxEvents {
+		wrote += b.tx.wrote
+		if g.events = append(g.events, b.events...); len(g.events) > maxEvents || wrote > maxBytes {
 			break
 		}
 	}
