@@ -17,9 +17,10 @@ import (
 // build puts the servers together.
 func (s *service) build() {
 	ops := operations.New(operations.Config{
-		Store:     s.vault.store,
-		LeaseTime: uint32(s.config.LeaseTime.Seconds()),
-		Healthy:   s.health.cheap,
+		Store:          s.vault.store,
+		LeaseTime:      uint32(s.config.LeaseTime.Seconds()),
+		RefuseInactive: s.config.RefuseInactive,
+		Healthy:        s.health.cheap,
 	})
 	l := s.config.Limits
 	s.kmip = kmipserver.New(kmipserver.Config{

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"time"
 
+	"github.com/gemalto/kmip-go/kmip14"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/keyreeve/keyreeve/admin"
@@ -86,6 +88,14 @@ func cmdFetch(ts *testscript.TestScript, neg bool, args []string) {
 	if sum != args[2] {
 		ts.Fatalf("the key has other bytes than before")
 	}
+}
+
+// retire BUNDLE UID has a client say that the key is compromised.
+func cmdRetire(ts *testscript.TestScript, _ bool, args []string) {
+	c, err := dial(ts, args[0])
+	ts.Check(err)
+	defer func() { _ = c.Close() }()
+	ts.Check(c.Revoke(context.Background(), args[1], kmip14.RevocationReasonCodeKeyCompromise, "", time.Now().Unix()))
 }
 
 // held BUNDLE UID opens a connection, fetches the key on it and keeps it; the

@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 			"create":   cmdCreate,
 			"fetch":    cmdFetch,
 			"held":     cmdHeld,
+			"retire":   cmdRetire,
 			"get":      cmdGet,
 			"status":   cmdStatus,
 			"mode":     cmdMode,

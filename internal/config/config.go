@@ -39,6 +39,7 @@ type Config struct {
 	RootKeyFile    string // empty: beside the data folder, with .rootkey after its name
 	PassphraseFile string // empty: the root key file needs none
 	LegacySuites   bool
+	RefuseInactive bool // Get refuses keys that are Deactivated or Compromised
 	Dev            bool // the data folder may be a temporary one
 
 	GracePeriod       time.Duration // how long a destroyed key can be brought back; 0: not at all
