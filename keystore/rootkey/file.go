@@ -21,7 +21,7 @@ var (
 	// ErrMissing is returned when the file does not exist. It is never made anew: a new key opens no old store.
 	ErrMissing = errors.New("there is no root key file; put it back from where you keep its copy, or name the right path")
 	// ErrTooOpen is returned when others can read or change the file.
-	ErrTooOpen = errors.New("root key file is open to others; make it yours alone with chown and chmod 0400, and rotate the key if somebody may have read it")
+	ErrTooOpen = errors.New("root key file is open to others; make it yours alone with chown and chmod 0600, and rotate the key if somebody may have read it")
 	// ErrNotRootKey is returned for a file of another kind.
 	ErrNotRootKey = errors.New("not a root key file")
 	// ErrDamaged is returned for a root key file that was cut or changed.
@@ -126,7 +126,7 @@ func checksum(key []byte) (sum [sumSize]byte) {
 	return sum
 }
 
-// CreateFile makes a random root key and puts it at path with mode 0400. It never replaces a file, and refuses a path
+// CreateFile makes a random root key and puts it at path with mode 0600. It never replaces a file, and refuses a path
 // inside dataDir, also by way of a symbolic link. The key is durable when it returns; there is no second copy, so the
 // caller tells the admin to make one.
 func CreateFile(path, dataDir string) error {
@@ -154,5 +154,5 @@ func createKey(path, dataDir string) error {
 	text = append(text, fileHeader+"\n"...)
 	text = base64.StdEncoding.AppendEncode(text, raw)
 	text = append(text, '\n')
-	return durable.CreateFile(durable.OS, path, text, 0o400)
+	return durable.CreateFile(durable.OS, path, text, 0o600)
 }

@@ -50,8 +50,8 @@ func mustKey(t *testing.T, s rootkey.Source) *secret.Bytes {
 func TestFileRoundTrip(t *testing.T) {
 	path := mustCreate(t)
 	info, err := os.Stat(path)
-	if err != nil || info.Mode() != 0o400 {
-		t.Errorf("mode %v, %v; want 0400", info.Mode(), err)
+	if err != nil || info.Mode() != 0o600 {
+		t.Errorf("mode %v, %v; want 0600", info.Mode(), err)
 	}
 	source := rootkey.FromFile(path)
 	a, b := mustKey(t, source), mustKey(t, source)

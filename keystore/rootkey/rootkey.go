@@ -3,7 +3,7 @@
 // The root key opens the store key, and with it everything. So it lies outside the data folder (a copied folder opens
 // nothing), never in a backup, and is in memory only until the store key is open: the store clears what RootKey gave.
 //
-// What is trusted: that only our user can read a file of mode 0400, and Argon2id for a passphrase. Losing the root key
+// What is trusted: that only our user can read a file of mode 0600 or 0400, and Argon2id for a passphrase. Losing the root key
 // is losing every key in the store and in its backups; there is no other way in. Whether a key or passphrase is the
 // right one is known only to the store, which fails to open its first record: nothing here could tell, and what could
 // would help a guesser.
