@@ -263,8 +263,12 @@ func TestTruncatedWhileOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	get := func(kv keystore.KV) error { _, err := kv.Get([]byte("oa")); return err }
-	if err := b.View(ctx, get); !errors.Is(err, keystore.ErrCorrupt) {
-		t.Errorf("Get: got %v", err)
+	said := b.View(ctx, get)
+	if !errors.Is(said, keystore.ErrCorrupt) {
+		t.Fatalf("Get: got %v", said)
+	}
+	if text := said.Error(); strings.Contains(text, "runtime error") || !strings.Contains(text, "cut while it was open") {
+		t.Errorf("Get speaks of memory, not of the file: %s", text)
 	}
 	all := func(kv keystore.KV) error { _, err := content(kv, "o"); return err }
 	if err := b.View(ctx, all); !errors.Is(err, keystore.ErrCorrupt) {

@@ -16,6 +16,8 @@ func guard(fn func() error) (err error) {
 		r := recover()
 		if e, ok := fault(r); ok {
 			err = e
+		} else if _, ok := r.(runtime.Error); ok { // its text is of pointers and lengths, not of files
+			err = fmt.Errorf("%w: a page holds what bbolt never writes", keystore.ErrCorrupt)
 		} else if r != nil {
 			err = fmt.Errorf("%w: bbolt: %v", keystore.ErrCorrupt, r)
 		}
@@ -26,14 +28,13 @@ func guard(fn func() error) (err error) {
 // fault reports whether a recovered value is an access to memory that is not there: a mapped page that could not be
 // read from disk, or lies behind the end of a file that was cut. A nil dereference is none: that is a bug of ours.
 func fault(r any) (error, bool) {
-	e, ok := r.(interface {
+	if _, ok := r.(interface {
 		runtime.Error
 		Addr() uintptr
-	})
-	if !ok {
+	}); !ok {
 		return nil, false
 	}
-	return fmt.Errorf("%w: a page cannot be read: %v", keystore.ErrCorrupt, e), true
+	return fmt.Errorf("%w: a page cannot be read: the disk failed, or the file was cut while it was open", keystore.ErrCorrupt), true
 }
 
 // rescue, deferred, turns a fault into *err and lets every other panic go on.
