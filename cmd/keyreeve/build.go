@@ -33,7 +33,7 @@ func (s *service) build() {
 		},
 		Limits: kmipserver.Limits{
 			Handshake: l.Handshake, FirstByte: l.FirstByte, Request: l.Request, Idle: l.Idle, Write: l.Write,
-			MessageSize: l.MessageSize, Depth: l.Depth, Items: l.Items, BatchItems: l.BatchItems,
+			MessageSize: l.MessageSize, ResponseSize: l.ResponseSize, Depth: l.Depth, Items: l.Items, BatchItems: l.BatchItems,
 			Connections: l.Connections, PerAddress: l.PerAddress, Pending: l.Pending,
 		},
 		Logger: s.logger, Metrics: kmipserver.NewMetrics(s.metrics), Now: s.app.now,

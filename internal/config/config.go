@@ -55,7 +55,7 @@ type Config struct {
 type Limits struct {
 	Handshake, FirstByte, Request, Idle, Write time.Duration
 
-	MessageSize, Depth, Items, BatchItems, Connections, PerAddress, Pending int
+	MessageSize, ResponseSize, Depth, Items, BatchItems, Connections, PerAddress, Pending int
 }
 
 // Default returns the settings that hold when nobody says otherwise.
@@ -71,7 +71,7 @@ func Default() Config {
 		Limits: Limits{
 			Handshake: 10 * time.Second, FirstByte: 10 * time.Second, Request: 30 * time.Second,
 			Idle: 10 * time.Minute, Write: 30 * time.Second,
-			MessageSize: 1 << 20, Depth: 32, Items: 65536, BatchItems: 64,
+			MessageSize: 1 << 20, ResponseSize: 4 << 20, Depth: 32, Items: 65536, BatchItems: 64,
 			Connections: 4096, PerAddress: 256, Pending: 512,
 		},
 	}

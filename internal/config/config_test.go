@@ -58,7 +58,7 @@ func TestEverySettingCanBeSetThreeWays(t *testing.T) {
 		"log_level": "debug", "root_key_file": "/r", "passphrase_file": "/p", "legacy_suites": "true", "refuse_inactive": "true", "dev": "true",
 		"grace_period": "1h", "indexed_attributes": "[x-a, x-b]", "lease_time": "2h", "min_free": "1GiB", "drain_timeout": "3s",
 		"limits.handshake": "4s", "limits.first_byte": "5s", "limits.request": "6s", "limits.idle": "7s", "limits.write": "8s",
-		"limits.message_size": "2048", "limits.depth": "9", "limits.items": "100", "limits.batch_items": "11",
+		"limits.message_size": "2048", "limits.response_size": "4096", "limits.depth": "9", "limits.items": "100", "limits.batch_items": "11",
 		"limits.connections": "12", "limits.per_address": "13", "limits.pending": "14",
 	}
 	want := config.Config{
@@ -66,7 +66,7 @@ func TestEverySettingCanBeSetThreeWays(t *testing.T) {
 		LogLevel: slog.LevelDebug, RootKeyFile: "/r", PassphraseFile: "/p", LegacySuites: true, RefuseInactive: true, Dev: true,
 		GracePeriod: time.Hour, IndexedAttributes: []string{"x-a", "x-b"}, LeaseTime: 2 * time.Hour, MinFree: 1 << 30, DrainTimeout: 3 * time.Second,
 		Limits: config.Limits{Handshake: 4 * time.Second, FirstByte: 5 * time.Second, Request: 6 * time.Second, Idle: 7 * time.Second,
-			Write: 8 * time.Second, MessageSize: 2048, Depth: 9, Items: 100, BatchItems: 11, Connections: 12, PerAddress: 13, Pending: 14},
+			Write: 8 * time.Second, MessageSize: 2048, ResponseSize: 4096, Depth: 9, Items: 100, BatchItems: 11, Connections: 12, PerAddress: 13, Pending: 14},
 	}
 	var yaml, limits strings.Builder
 	var environ []string

@@ -40,6 +40,7 @@ var settings = []setting{
 	duration("limits.idle", time.Second, func(c *Config) *time.Duration { return &c.Limits.Idle }),
 	duration("limits.write", time.Second, func(c *Config) *time.Duration { return &c.Limits.Write }),
 	number("limits.message_size", 1024, 64<<20, func(c *Config) *int { return &c.Limits.MessageSize }),
+	number("limits.response_size", 1024, 256<<20, func(c *Config) *int { return &c.Limits.ResponseSize }),
 	number("limits.depth", 8, 64, func(c *Config) *int { return &c.Limits.Depth }),
 	number("limits.items", 64, 1<<20, func(c *Config) *int { return &c.Limits.Items }),
 	number("limits.batch_items", 1, 1024, func(c *Config) *int { return &c.Limits.BatchItems }),
