@@ -53,7 +53,15 @@ func prepareBundle(dir string) error {
 	if err == nil || !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	return CheckBundleFolder(dir)
+}
+
+// CheckBundleFolder tells, before a client is enrolled, whether WriteBundle would refuse the folder. It makes nothing.
+func CheckBundleFolder(dir string) error {
 	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return checkParent(dir)
+	}
 	if err != nil {
 		return err
 	}
@@ -69,6 +77,20 @@ func prepareBundle(dir string) error {
 	}
 	if len(entries) > 0 {
 		return fmt.Errorf("%w: %s holds %s; give another folder or move it away", ErrBundleExists, dir, entries[0].Name())
+	}
+	return nil
+}
+
+func checkParent(dir string) error {
+	parent := filepath.Dir(filepath.Clean(dir))
+	info, err := os.Stat(parent)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no folder %s to make %s in", parent, filepath.Base(dir))
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a folder", parent)
 	}
 	return nil
 }

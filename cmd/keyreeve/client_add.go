@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -149,16 +147,8 @@ func (add addOptions) checkOut() error {
 	if add.out == "" {
 		return nil
 	}
-	entries, err := os.ReadDir(add.out)
-	if errors.Is(err, fs.ErrNotExist) {
-		_, err = os.Stat(filepath.Dir(filepath.Clean(add.out)))
-		return err
-	}
-	if err != nil {
-		return err
-	}
-	if len(entries) > 0 {
-		return refuse("give another folder", "%w: %s holds %s", certs.ErrBundleExists, add.out, entries[0].Name())
+	if err := certs.CheckBundleFolder(add.out); err != nil {
+		return refuse("give another folder for --out; nothing was done yet", "%w", err)
 	}
 	return nil
 }
@@ -183,7 +173,10 @@ func (a *app) tellEnrolled(add addOptions, done admin.Enrolled) {
 		return
 	}
 	a.print("client %s is enrolled in group %s", c.Name, c.Group)
-	if !c.Expires.IsZero() {
+	switch {
+	case c.IgnoreDates:
+		a.print(", whatever its certificate's dates")
+	case !c.Expires.IsZero():
 		a.print(" until %s", date(c.Expires))
 	}
 	if done.Replaced {
@@ -191,7 +184,11 @@ func (a *app) tellEnrolled(add addOptions, done admin.Enrolled) {
 	}
 	a.print("\n")
 	if add.out != "" {
-		a.print("its files are in %s; give them to the client, and keep no copy of key.pem\n", add.out)
+		a.print("its files are in %s; give them to the client", add.out)
+		if add.csr == "" {
+			a.print(", and keep no copy of key.pem")
+		}
+		a.print("\n")
 	}
 	a.print("the server's certificate, for the client to compare:\n  SHA-1    %s\n  SHA-256  %s\n", done.Server.SHA1, done.Server.SHA256)
 }
