@@ -148,6 +148,10 @@ func classifyLocal(err error) (HandshakeKind, string) {
 		return HandshakeCipher, cipherMessage(text)
 	case strings.Contains(text, "no key exchanges supported by both"), strings.Contains(text, "incompatible point formats"):
 		return HandshakeCipher, "the client offers no elliptic curve that this server has (X25519, P-256, P-384, P-521)"
+	case strings.Contains(text, "local error: tls: bad record MAC"):
+		// OpenSSL sends its alerts of this moment in clear, which crypto/tls cannot tell from a forged record.
+		return HandshakeUntrusted, "the client broke off the TLS 1.3 handshake when it saw this server's certificate, as OpenSSL does when it does not trust it; " +
+			"give it ca.pem, or re-upload it in vCenter, and see that the certificate lists the name or address by which the client connects"
 	case strings.Contains(text, "signature algorithm"):
 		return HandshakeCipher, "client and server have no signature algorithm in common: " + clean(text)
 	case strings.Contains(text, "invalid signature by the client certificate"):

@@ -31,8 +31,9 @@ func TestHandshakeEnds(t *testing.T) {
 		kind certs.HandshakeKind
 		want string
 	}{
-		"distrusts us, 1.2": {edit(tls.VersionTLS12, distrust), certs.HandshakeUntrusted, "give it ca.pem, or re-upload it in vCenter"},
-		"distrusts us, 1.3": {edit(tls.VersionTLS13, distrust), certs.HandshakeUntrusted, "give it ca.pem, or re-upload it in vCenter"},
+		"distrusts us, 1.2":          {edit(tls.VersionTLS12, distrust), certs.HandshakeUntrusted, "give it ca.pem, or re-upload it in vCenter"},
+		"distrusts us, 1.3":          {edit(tls.VersionTLS13, distrust), certs.HandshakeUntrusted, "give it ca.pem, or re-upload it in vCenter"},
+		"distrusts us in clear, 1.3": {clearAlert(r.client(tls.VersionTLS13, p)), certs.HandshakeUntrusted, "give it ca.pem, or re-upload it in vCenter"},
 		"our end, 1.2": {edit(tls.VersionTLS12, func(c *tls.Config) {
 			c.Time = func() time.Time { return start.Add(9 * 365 * 24 * time.Hour) }
 		}), certs.HandshakeUntrusted, "does not trust"},
@@ -60,6 +61,35 @@ func TestHandshakeEnds(t *testing.T) {
 		}
 		wantEnd(t, name, o.server, tc.kind, tc.want)
 	}
+}
+
+// clearAlert dials as OpenSSL's clients do when they distrust a server in TLS 1.3: the alert is not encrypted.
+func clearAlert(config *tls.Config) func(string) error {
+	return func(addr string) error {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return tls.Client(&alertConn{Conn: conn}, config).Handshake()
+	}
+}
+
+// alertConn lets the ClientHello pass, and sends a fatal unknown_ca in place of all that follows.
+type alertConn struct {
+	net.Conn
+	hello bool
+}
+
+func (c *alertConn) Write(p []byte) (int, error) {
+	if !c.hello {
+		c.hello = true
+		return c.Conn.Write(p)
+	}
+	if _, err := c.Conn.Write([]byte{21, 3, 3, 0, 2, 2, 48}); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 func TestHandshakeTimesOut(t *testing.T) {

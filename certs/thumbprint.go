@@ -61,6 +61,9 @@ func nibble(c byte) byte {
 // errNoServerCertificate is returned when a TLS peer showed nothing, which TLS 1.2 and 1.3 rule out for our suites.
 var errNoServerCertificate = errors.New("the server showed no certificate")
 
+// errNotTLS is returned for a peer that answers in another protocol.
+var errNotTLS = errors.New("what answers there does not speak TLS; is this the right port?")
+
 // FetchServerCertificate reads the leaf that the server at addr (host:port) shows, without presenting a client
 // certificate. Nothing vouches for it: it is for showing a thumbprint, to be compared with one that was got another
 // way. A server that then ends the handshake because it wants a client certificate has answered well.
@@ -92,8 +95,12 @@ func FetchServerCertificate(ctx context.Context, addr string) (*x509.Certificate
 	if leaf != nil {
 		return leaf, nil
 	}
-	if err == nil {
+	var record tls.RecordHeaderError
+	switch {
+	case err == nil:
 		err = errNoServerCertificate
+	case errors.As(err, &record):
+		err = errNotTLS
 	}
 	return nil, fmt.Errorf("reading the certificate of %s: %w", addr, err)
 }

@@ -9,6 +9,8 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -88,6 +90,12 @@ func TestFetchServerCertificateFails(t *testing.T) {
 	}()
 	if _, err := certs.FetchServerCertificate(ctx, silent.Addr().String()); err == nil {
 		t.Error("a server that says nothing gave a certificate")
+	}
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	addr := plain.Listener.Addr().String()
+	if _, err := certs.FetchServerCertificate(t.Context(), addr); err == nil || !strings.Contains(err.Error(), addr+": what answers there does not speak TLS") {
+		t.Errorf("plain HTTP: %v", err)
 	}
 	var config tls.Config
 	o := connect(t, &config, func(addr string) error {
