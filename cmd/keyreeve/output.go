@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -28,8 +30,30 @@ func (a *app) show(cmd *cobra.Command, o *options, value any, table func(io.Writ
 }
 
 func line(w io.Writer, columns ...string) {
+	for i, c := range columns {
+		columns[i] = printable(c)
+	}
 	_, _ = fmt.Fprintln(w, strings.Join(columns, "\t"))
 }
+
+// printable escapes what would move the cursor, break the table or turn the text
+// around: names and attributes are what clients made them.
+func printable(s string) string {
+	if strings.IndexFunc(s, unprintable) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if unprintable(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
 // field is a line of a single record; empty values are left out.
 func field(w io.Writer, name, value string) {

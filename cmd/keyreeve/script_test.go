@@ -36,6 +36,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("KEYREEVE_LISTEN", "127.0.0.1:0")
 			env.Setenv("KEYREEVE_METRICS_LISTEN", "127.0.0.1:0")
 			env.Setenv("KEYREEVE_DATA", filepath.Join(env.WorkDir, "data"))
+			env.Setenv("NAME", "evil\x1b[31m\n\u202eend")
 			env.Values[serversKey{}] = &servers{running: map[string]*process{}}
 			return nil
 		},
