@@ -88,11 +88,11 @@ func (s *service) openCertificate() (*certs.Reloader, error) {
 	dir := s.vault.folder.tls()
 	reloader, err := certs.NewReloader(dir, s.app.now)
 	if !errors.Is(err, certs.ErrOutsideDates) {
-		return reloader, err
+		return reloader, badCertificate(dir, err)
 	}
 	leaf, leafErr := firstCertificate(s.vault.folder.certificate())
 	if leafErr != nil || leaf.CheckSignatureFrom(s.ca.Certificate()) != nil || s.app.now().Before(leaf.NotAfter) {
-		return nil, err // not ours to renew, or the clock is wrong
+		return nil, badCertificate(dir, err) // not ours to renew, or the clock is wrong
 	}
 	fresh, err := s.ca.IssueServer(certs.ServerRequest{Hosts: hostsOf(leaf), KeyType: keyTypeOf(leaf)})
 	if err != nil {
@@ -105,6 +105,14 @@ func (s *service) openCertificate() (*certs.Reloader, error) {
 	s.logger.Warn("the server's certificate had expired and was issued anew; clients that pinned the old one must be told",
 		"expired", leaf.NotAfter, "sha1", certs.SHA1(fresh.Certificate), "sha256", certs.SHA256(fresh.Certificate))
 	return certs.NewReloader(dir, s.app.now)
+}
+
+func badCertificate(dir string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &failure{exitOther, err, "put " + certs.ServerCertificateFile + ", " + certs.ServerKeyFile + " and " + certs.ServerCAFile + " back into " + dir +
+		", or others in their place; clients that pinned the old certificate must be told"}
 }
 
 func hostsOf(leaf *x509.Certificate) []string {

@@ -30,10 +30,13 @@ func (f folder) staging() string    { return string(f) + ".init" }              
 // here: a path with a mistake in it must not become an empty store.
 func needStore(data string) error {
 	_, err := os.Stat(folder(data).store())
-	if errors.Is(err, fs.ErrNotExist) {
-		return &failure{exitNoStore, fmt.Errorf("there is no store in %s", data), "make one: keyreeve init --data " + data}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return err
+	if _, err := os.Stat(folder(data).journal()); err == nil {
+		return &failure{exitDamaged, fmt.Errorf("the store %s is gone, and its journal is still there", folder(data).store()), hintRestore}
+	}
+	return &failure{exitNoStore, fmt.Errorf("there is no store in %s", data), "make one: keyreeve init --data " + quote(data)}
 }
 
 // checkClosed refuses a folder that others can look into: who may connect to

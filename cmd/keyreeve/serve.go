@@ -199,22 +199,35 @@ func (s *service) close() error {
 // reload takes new certificates and the log level. What is wrong with them is
 // said, and what was in use stays so.
 func (s *service) reload() {
+	certificate, level := s.reloadCertificate(), s.reloadLevel()
+	if certificate && level {
+		s.logger.Info("reloaded certificates and log level", "log_level", s.level.Level())
+	}
+}
+
+func (s *service) reloadCertificate() bool {
 	before := certs.SHA256(s.reloader.Leaf())
 	if err := s.reloader.Reload(); err != nil {
 		s.logger.Error("reload: the server's certificate stays as it was", "err", err)
-	} else if leaf := s.reloader.Leaf(); certs.SHA256(leaf) != before {
+		return false
+	}
+	if leaf := s.reloader.Leaf(); certs.SHA256(leaf) != before {
 		s.logger.Warn("reload: the server has a new certificate; clients that pinned the old one must be told",
 			"sha1", certs.SHA1(leaf), "sha256", certs.SHA256(leaf), "expires", leaf.NotAfter)
 	}
+	return true
+}
+
+func (s *service) reloadLevel() bool {
 	c, _, err := config.Load(s.options.configFile, s.app.environ)
 	if err != nil {
 		s.logger.Error("reload: the log level stays as it was", "err", err)
-		return
+		return false
 	}
 	if !s.options.levelByFlag {
 		s.level.Set(c.LogLevel)
 	}
-	s.logger.Info("reloaded certificates and log level", "log_level", s.level.Level())
+	return true
 }
 
 const (

@@ -53,9 +53,14 @@ func (s *space) free() (uint64, error) {
 	return freeSpace(string(s.folder))
 }
 
-// ensureReserve holds space back, where there is enough.
+// ensureReserve holds space back, where there is enough, and says where there is
+// not even enough to make keys.
 func (v *vault) ensureReserve(c config.Config, logger *slog.Logger) {
 	free, err := freeSpace(string(v.folder))
+	if err == nil && free < c.MinFree {
+		logger.Error("disk full: less than min_free is left, so no key is made or changed but by Revoke and Destroy; free space now",
+			"data", v.folder, "free", free, "min_free", c.MinFree)
+	}
 	if err == nil && free > c.MinFree+2*reserveSize {
 		err = durable.EnsureReserve(durable.OS, v.folder.reserve(), reserveSize)
 	}
