@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -46,7 +47,8 @@ func cmdAbsent(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // forms fetches a key and spells the first half of it in the ways in which it
-// could leak.
+// could leak: also out of the middle of a larger buffer, where base64 begins at
+// any of three places, and as slog's text handler quotes bytes.
 func forms(ts *testscript.TestScript, bundle, uid string) map[string][]byte {
 	c, err := dial(ts, bundle)
 	ts.Check(err)
@@ -55,13 +57,17 @@ func forms(ts *testscript.TestScript, bundle, uid string) map[string][]byte {
 	ts.Check(err)
 	defer key.Clear()
 	half := bytes.Clone(key.Expose()[:key.Len()/2])
-	return map[string][]byte{
+	all := map[string][]byte{
 		"bytes":     half,
 		"hex":       []byte(hex.EncodeToString(half)),
 		"HEX":       []byte(strings.ToUpper(hex.EncodeToString(half))),
-		"base64":    []byte(base64.StdEncoding.EncodeToString(half))[:20],
 		"Go's text": []byte(strings.Trim(fmt.Sprint(half), "[]")),
+		"quoted":    []byte(strconv.Quote(string(key.Expose()))[1:24]),
 	}
+	for skip := range 3 {
+		all[fmt.Sprint("base64 from ", skip)] = []byte(base64.StdEncoding.EncodeToString(half[skip : skip+12]))
+	}
+	return all
 }
 
 // leak BUNDLE UID DIR writes a key into DIR in each form.
