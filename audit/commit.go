@@ -94,10 +94,17 @@ func (j *Journal) takeBuffered(b *batch) uint64 {
 
 // write puts b on disk, with j.mu released meanwhile, and sets its result.
 func (j *Journal) write(b *batch) {
-	end, marker, wasFull := j.end, j.marker, j.full
+	end, marker, wasFull, settle := j.end, j.marker, j.full, j.unsettled
 	j.mu.Unlock()
-	end, noSpace, err := j.out.group(b, end, marker)
+	var noSpace, err error
+	if settle != nil {
+		err = settle()
+	}
+	if err == nil {
+		end, noSpace, err = j.out.group(b, end, marker)
+	}
 	j.mu.Lock()
+	j.unsettled = nil // or failed, for good
 	j.full = noSpace != nil
 	if j.full != wasFull {
 		j.tellFull(noSpace)

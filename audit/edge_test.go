@@ -21,6 +21,7 @@ func TestWaitersBehindAFailedGroupFail(t *testing.T) {
 		d := newDisk()
 		cfg := large(d)
 		j := mustOpen(t, cfg)
+		mustAppend(t, j, "the first writes more")
 		before := len(d.steps)
 		d.gate = make(chan struct{})
 		d.fault = func(step int, op string) fault {

@@ -99,7 +99,9 @@ type Journal struct {
 	onDisk   uint64 // marker of the last group on disk at open
 	full     bool
 	err      error // sticky
-	closed   bool
+	// unsettled is what has to be done before the first group is written; nil afterwards. Whoever leads calls it.
+	unsettled func() error
+	closed    bool
 
 	out writer
 
@@ -249,7 +251,8 @@ func (j *Journal) Full() bool {
 	return j.full
 }
 
-// Close writes what is buffered and a last group with the marker, and closes the files. A failed journal only closes;
+// Close writes what is buffered and a last group with the marker, unless nothing was written since Open, and closes the
+// files. A failed journal only closes;
 // the error that stopped it is returned again.
 func (j *Journal) Close() error {
 	j.mu.Lock()
@@ -260,7 +263,7 @@ func (j *Journal) Close() error {
 	j.closed = true
 	j.room.Broadcast()
 	err := j.err
-	if err == nil {
+	if err == nil && j.unsettled == nil { // else nothing was written, and nothing is
 		b := j.pending
 		e := Event{Class: Note, Outcome: Success, Operation: opClosed}
 		b.buf = appendEntry(b.buf, j.stamped(&e))

@@ -44,7 +44,10 @@ func create(cfg *Config) error {
 
 // Open opens the journal in cfg.Dir for appending. It reads the last two segments, so that it takes as long for an
 // old journal as for a new one; Verify reads all. A last group that a crash left unfinished is cut off, logged and
-// told by Torn. Anything else that is wrong is ErrCorrupt, ErrForeign, ErrVersion or ErrMissing, and nothing is written.
+// told by Torn. Anything else that is wrong is ErrCorrupt, ErrForeign, ErrVersion or ErrMissing.
+//
+// Nothing is written before the first Append, not even what is torn is cut off: the store compares the journal with its
+// head first, and what it refuses has to stay as it was found.
 func Open(cfg Config) (*Journal, error) {
 	cfg = cfg.withDefaults()
 	j := &Journal{
@@ -80,7 +83,8 @@ func (j *Journal) open() error {
 	j.end, j.marker, j.onDisk = s.end, s.marker, s.marker
 	j.out.off, j.torn = s.off, dirty-s.off
 	j.segment, j.offset = last, s.off
-	return j.settle(s, lastGroup)
+	j.unsettled = func() error { return j.settle(s, lastGroup) }
+	return nil
 }
 
 func findLast(cfg *Config) (uint64, error) {
@@ -116,7 +120,7 @@ func (j *Journal) checkJoin(last uint64) error {
 	return s.join(&j.out.head)
 }
 
-// settle makes what was found durable before anything is chained to it. The last group may be one whose sync failed:
+// settle is the first write: it makes what was found durable before anything is chained to it. The last group may be one whose sync failed:
 // then it is in the page cache, perhaps not on the disk, and a further sync would not write it. So it is written
 // again. What is torn is overwritten with zeros.
 func (j *Journal) settle(s *scanner, last group) error {
@@ -142,7 +146,7 @@ func (j *Journal) settle(s *scanner, last group) error {
 	}
 	if j.torn > 0 {
 		j.cfg.Logger.Warn("audit journal: cut off a last group that a crash left unfinished", "dir", j.cfg.Dir, "bytes", j.torn, "after", s.end.Seq)
-		j.Buffer(Event{Class: Note, Outcome: Success, Operation: opTorn, Reason: fmt.Sprintf("%d bytes after sequence %d", j.torn, s.end.Seq)})
+		j.Buffer(Event{Class: Note, Outcome: Success, Operation: opTorn, Reason: fmt.Sprintf("%d bytes after sequence %d", j.torn, s.end.Seq)}) // goes with the next group
 	}
 	return nil
 }

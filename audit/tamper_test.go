@@ -82,7 +82,9 @@ func mustRefuse(t *testing.T, what string, m map[string]string, want ...error) {
 	}
 }
 
-// mustCut checks that Open cuts what follows end, says so, and goes on from there; also after the next power cut.
+// mustCut checks that Open leaves out what follows end, says so and changes nothing (who opens may find that the journal
+// is not the store's, and refuse it), and that the first Append cuts it off and goes on from there, also after the next
+// power cut.
 func mustCut(t *testing.T, what string, m map[string]string, end audit.Position) {
 	t.Helper()
 	d := restore(m)
@@ -96,15 +98,24 @@ func mustCut(t *testing.T, what string, m map[string]string, end audit.Position)
 	if j.Torn() == 0 {
 		t.Errorf("%s: nothing was reported", what)
 	}
-	d = d.reboot(func() bool { return false })
-	_ = j.Close()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(m, d.snapshot()); diff != "" || len(d.steps) != 0 {
+		t.Fatalf("%s: opening and closing changed the disk, steps %v:\n%s", what, d.steps, diff)
+	}
 	if j, err = audit.Open(large(d)); err != nil {
 		t.Fatalf("%s: opening again: %v", what, err)
 	}
-	if j.Torn() != 0 || j.End() != end {
-		t.Errorf("%s: opening again: torn %d, end %d; want 0, %d", what, j.Torn(), j.End().Seq, end.Seq)
-	}
 	p := mustAppend(t, j, "next")
+	d = d.reboot(func() bool { return false })
+	_ = j.Close()
+	if j, err = audit.Open(large(d)); err != nil {
+		t.Fatalf("%s: opening after a power cut: %v", what, err)
+	}
+	if j.Torn() != 0 || j.End() != p {
+		t.Errorf("%s: opening after a power cut: torn %d, end %d; want 0, %d", what, j.Torn(), j.End().Seq, p.Seq)
+	}
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
