@@ -11,6 +11,10 @@ const (
 	KindUser
 	KindCA
 	KindConfig
+	KindAdmin     // who may use the admin API over HTTPS
+	KindInventory // what an agent has reported
+	KindBackup    // the last backups
+	KindSigner    // keys that sign for this store, the journal's among them
 )
 
 // maxID is the longest identifier of a record, from the length of keys.
@@ -21,7 +25,7 @@ func (tx *Tx) admin(k Kind, id string) error {
 		tx.refused = "only an administrator may"
 		return ErrPermission
 	}
-	if k < KindClient || k > KindConfig || id == "" || len(id) > maxID {
+	if k < KindClient || k > KindSigner || id == "" || len(id) > maxID {
 		return fmt.Errorf("%w: record kind %d with an identifier of %d bytes", ErrInvalid, k, len(id))
 	}
 	return nil
