@@ -53,6 +53,26 @@ func (c *Client) AddAttribute(ctx context.Context, uid string, a kmip.Attribute)
 	return resp.Attribute, nil
 }
 
+// AddAttributes adds attributes to the object in one message, an item each. It
+// returns the first item's error; the batch stops there.
+func (c *Client) AddAttributes(ctx context.Context, uid string, attrs ...kmip.Attribute) error {
+	items := make([]Item, len(attrs))
+	for i := range attrs {
+		items[i] = Item{Operation: kmip14.OperationAddAttribute,
+			Request: &kmip.AddAttributeRequest{UniqueIdentifier: []byte(uid), Attribute: attrs[i]}}
+	}
+	r, err := c.Batch(ctx, Options{}, items...)
+	if err != nil {
+		return err
+	}
+	for i := range r.Results {
+		if err := r.Results[i].Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // State returns the object's State (section 3.22); 0 if the server names none.
 func (c *Client) State(ctx context.Context, uid string) (kmip14.State, error) {
 	attrs, err := c.GetAttributes(ctx, uid, "State")

@@ -141,7 +141,10 @@ func (c *Client) batchIDs(items []Item) [][]byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range items {
-		if ids[i] = items[i].ID; ids[i] == nil && len(items) > 1 {
+		if ids[i] = items[i].ID; ids[i] == nil && c.itemID != nil {
+			ids[i] = c.itemID()
+		}
+		if ids[i] == nil && len(items) > 1 {
 			c.serial++
 			ids[i] = binary.BigEndian.AppendUint32(nil, c.serial)
 		}

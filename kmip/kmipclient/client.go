@@ -41,6 +41,13 @@ type Config struct {
 	MaxResponse int
 	// Now is the clock that deadlines are reckoned by. nil: time.Now.
 	Now func() time.Time
+
+	// Dial opens the connection below TLS. nil: net.Dialer's.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// ItemID names each batch item that names none itself; where it returns nil
+	// the item goes without, which only one that is alone may. nil: only items
+	// of batches of several get an ID. It is called by one goroutine at a time.
+	ItemID func() []byte
 }
 
 // Defaults of a Config.
@@ -62,6 +69,7 @@ type Client struct {
 	now        func() time.Time
 	version    kmip.Version
 	credential *kmip.Credential // nil: none
+	itemID     func() []byte    // nil: see batchIDs
 
 	mu     sync.Mutex // held for a whole round trip
 	broken error      // why the connection is unusable, nil while it works
@@ -77,7 +85,7 @@ type connection interface {
 // Dial connects to addr (host:port), does the TLS handshake and, if the
 // configuration names no version, agrees on one with the server.
 func Dial(ctx context.Context, addr string, cfg Config) (*Client, error) {
-	c := &Client{timeout: cfg.Timeout, max: cfg.MaxResponse, now: cfg.Now, version: cfg.Version}
+	c := &Client{timeout: cfg.Timeout, max: cfg.MaxResponse, now: cfg.Now, version: cfg.Version, itemID: cfg.ItemID}
 	if c.timeout <= 0 {
 		c.timeout = DefaultTimeout
 	}
@@ -91,7 +99,7 @@ func Dial(ctx context.Context, addr string, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.conn, err = dial(ctx, c.timeout, addr, tc); err != nil {
+	if c.conn, err = cfg.dial(ctx, c.timeout, addr, tc); err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", addr, err)
 	}
 	if cfg.Username != "" {
@@ -106,14 +114,23 @@ func Dial(ctx context.Context, addr string, cfg Config) (*Client, error) {
 	return c, nil
 }
 
-func dial(ctx context.Context, timeout time.Duration, addr string, tc *tls.Config) (*tls.Conn, error) {
+func (cfg *Config) dial(ctx context.Context, timeout time.Duration, addr string, tc *tls.Config) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	conn, err := (&tls.Dialer{Config: tc}).DialContext(ctx, "tcp", addr)
+	open := cfg.Dial
+	if open == nil {
+		open = new(net.Dialer).DialContext
+	}
+	plain, err := open(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	return conn.(*tls.Conn), nil
+	conn := tls.Client(plain, tc)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = plain.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 func (cfg *Config) tlsConfig(addr string) (*tls.Config, error) {
