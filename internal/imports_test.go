@@ -36,6 +36,7 @@ var table = []row{
 	{"certs", []string{"internal/*"}, nil},
 	{"kmip", []string{"kmip/ttlv", "internal/*"}, nil},
 	{"kmip/kmipclient", []string{"kmip", "kmip/ttlv", "internal/*"}, nil},
+	{"kmip/transcript", []string{"kmip/ttlv", "internal/*"}, nil},
 	{"kmip/operations", []string{"kmip", "kmip/ttlv", "keystore", "audit", "internal/*"}, []string{"net", "crypto/tls"}},
 	{"kmip/kmipserver", []string{"kmip", "kmip/ttlv", "kmip/operations", "internal/*"}, nil},
 	{"admin", []string{"internal/*"}, nil},

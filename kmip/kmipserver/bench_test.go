@@ -12,6 +12,7 @@ import (
 	"github.com/keyreeve/keyreeve/kmip/kmipserver"
 	"github.com/keyreeve/keyreeve/kmip/kmiptest"
 	"github.com/keyreeve/keyreeve/kmip/operations"
+	"github.com/keyreeve/keyreeve/kmip/transcript"
 	"github.com/keyreeve/keyreeve/kmip/ttlv"
 )
 
@@ -50,9 +51,9 @@ const getText = `RequestMessage
       UniqueIdentifier TextString $id
 `
 
-func encode(t testing.TB, text string, v kmiptest.Values) []byte {
+func encode(t testing.TB, text string, v transcript.Values) []byte {
 	t.Helper()
-	m, err := kmiptest.ParseMessage(text, 1)
+	m, err := transcript.ParseMessage(text, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +76,7 @@ func getRequest(t testing.TB, s *kmipserver.Server, p *operations.Principal) []b
 	if err != nil {
 		t.Fatal(err)
 	}
-	get := encode(t, getText, kmiptest.Values{"id": id})
+	get := encode(t, getText, transcript.Values{"id": id})
 	if m := parse(t, s.Handle(context.Background(), p, get, nil)); m.Items[0].Status != kmip14.ResultStatusSuccess {
 		t.Fatalf("getting: %s", m.Items[0].Message)
 	}

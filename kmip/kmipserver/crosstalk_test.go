@@ -13,6 +13,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/kmip"
 	"github.com/keyreeve/keyreeve/kmip/kmiptest"
+	"github.com/keyreeve/keyreeve/kmip/transcript"
 	"github.com/keyreeve/keyreeve/kmip/ttlv"
 )
 
@@ -51,11 +52,11 @@ func useOwnKey(server *kmiptest.Server, client string, rounds int) (string, erro
 		return "", err
 	}
 	defer c.Close()
-	create, err := kmiptest.ParseMessage(createText, 1)
+	create, err := transcript.ParseMessage(createText, 1)
 	if err != nil {
 		return "", err
 	}
-	get, err := kmiptest.ParseMessage(getText, 1)
+	get, err := transcript.ParseMessage(getText, 1)
 	if err != nil {
 		return "", err
 	}
@@ -66,7 +67,7 @@ func useOwnKey(server *kmiptest.Server, client string, rounds int) (string, erro
 	id := bytes.Clone(made.Find(kmip14.TagUniqueIdentifier).Value())
 	var key []byte
 	for range rounds {
-		payload, err := roundTrip(c, get, kmiptest.Values{"id": id})
+		payload, err := roundTrip(c, get, transcript.Values{"id": id})
 		if err != nil {
 			return "", err
 		}
@@ -87,7 +88,7 @@ func useOwnKey(server *kmiptest.Server, client string, rounds int) (string, erro
 	return string(key), nil
 }
 
-func roundTrip(c net.Conn, m *kmiptest.Message, v kmiptest.Values) (ttlv.Item, error) {
+func roundTrip(c net.Conn, m *transcript.Message, v transcript.Values) (ttlv.Item, error) {
 	b, err := m.Encode(v)
 	if err != nil {
 		return ttlv.Item{}, err

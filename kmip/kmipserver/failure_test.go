@@ -12,6 +12,7 @@ import (
 	"github.com/keyreeve/keyreeve/kmip"
 	"github.com/keyreeve/keyreeve/kmip/kmipserver"
 	"github.com/keyreeve/keyreeve/kmip/kmiptest"
+	"github.com/keyreeve/keyreeve/kmip/transcript"
 	"github.com/keyreeve/keyreeve/kmip/ttlv"
 )
 
@@ -32,12 +33,12 @@ func TestFailureOfTheWhole(t *testing.T) {
 	out := server.KMIP.Handle(ended, fuzzer, request(kmip.V1_2, items...), nil)
 	m := parse(t, out)
 	if m.Header.Version != kmip.V1_2 || len(m.Items) != len(items) {
-		t.Fatalf("answer:\n%s", kmiptest.Format(out))
+		t.Fatalf("answer:\n%s", transcript.Format(out))
 	}
 	for i, it := range m.Items {
 		if it.Status != kmip14.ResultStatusOperationFailed || it.Reason != kmip14.ResultReasonGeneralFailure ||
 			!it.Payload.IsZero() || it.ID[0] != byte(i+1) {
-			t.Errorf("item %d:\n%s", i, kmiptest.Format(out))
+			t.Errorf("item %d:\n%s", i, transcript.Format(out))
 		}
 	}
 	lines := server.Log.Lines(slog.LevelError)
@@ -110,7 +111,7 @@ func TestNothingStaysInThePool(t *testing.T) {
 	}
 	defer c.Close()
 	password := bytes.Repeat([]byte("correct horse "), 20)
-	create, err := kmiptest.ParseMessage(createText, 1)
+	create, err := transcript.ParseMessage(createText, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +161,7 @@ func TestHandleWithoutAnswer(t *testing.T) {
 	server, _ := kmiptest.NewServer(t, kmiptest.Options{})
 	for _, request := range [][]byte{nil, {}, []byte("GET / HTTP/1.1\r\n\r\n"), discover()[:16], make([]byte, 64)} {
 		if out := server.KMIP.Handle(context.Background(), fuzzer, request, nil); out != nil {
-			t.Errorf("%x is answered:\n%s", request, kmiptest.Format(out))
+			t.Errorf("%x is answered:\n%s", request, transcript.Format(out))
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/keyreeve/keyreeve/kmip/kmipserver"
 	"github.com/keyreeve/keyreeve/kmip/kmiptest"
 	"github.com/keyreeve/keyreeve/kmip/operations"
+	"github.com/keyreeve/keyreeve/kmip/transcript"
 	"github.com/keyreeve/keyreeve/kmip/ttlv"
 )
 
@@ -26,7 +27,7 @@ func seeds(t testing.TB) [][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	values := kmiptest.Values{}
+	values := transcript.Values{}
 	for _, name := range []string{"key", "vm", "host", "a", "b", "c", "d"} {
 		values[name] = []byte("01890a5d-ac96-774b-bcce-b302099a8057")
 	}
@@ -36,12 +37,12 @@ func seeds(t testing.TB) [][]byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		transcript, err := kmiptest.ParseTranscript(data)
+		parsed, err := transcript.ParseTranscript(data)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, s := range transcript.Steps {
-			if s.Verb != kmiptest.Send {
+		for _, s := range parsed.Steps {
+			if s.Verb != transcript.Send {
 				continue
 			}
 			b, err := s.Message.Encode(values)
@@ -71,7 +72,7 @@ func checkAnswer(t *testing.T, s *kmipserver.Server, request []byte) {
 	}
 	var m kmip.ResponseMessage
 	if err := kmip.ParseResponse(out, &m); err != nil {
-		t.Fatalf("the answer is no response: %v\n%s", err, kmiptest.Format(out))
+		t.Fatalf("the answer is no response: %v\n%s", err, transcript.Format(out))
 	}
 	for i := range m.Items {
 		it := &m.Items[i]

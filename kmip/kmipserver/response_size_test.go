@@ -10,6 +10,7 @@ import (
 	"github.com/keyreeve/keyreeve/kmip"
 	"github.com/keyreeve/keyreeve/kmip/kmipserver"
 	"github.com/keyreeve/keyreeve/kmip/kmiptest"
+	"github.com/keyreeve/keyreeve/kmip/transcript"
 )
 
 // TestResponseSize: the server bounds its answers by itself too; what does not
@@ -27,6 +28,6 @@ func TestResponseSize(t *testing.T) {
 	out := server.KMIP.Handle(context.Background(), fuzzer, request(kmip.V1_4, items...), nil)
 	m = parse(t, out)
 	if last := m.Items[len(m.Items)-1]; len(m.Items) > 4 || last.Reason != kmip14.ResultReasonResponseTooLarge || len(out) > 800 {
-		t.Errorf("ten items: %d bytes\n%s", len(out), kmiptest.Format(bytes.Clone(out)))
+		t.Errorf("ten items: %d bytes\n%s", len(out), transcript.Format(bytes.Clone(out)))
 	}
 }

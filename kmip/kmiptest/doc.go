@@ -1,7 +1,7 @@
 // Package kmiptest is a kit for tests of what speaks KMIP: a server in memory
 // behind real TLS on the loopback, with a CA and enrolled clients of its own
-// ([NewServer]), and transcripts, conversations with a server as text that are
-// played to the byte ([Transcript]).
+// ([NewServer]), to which transcripts of package transcript are played
+// ([RunTranscript]).
 //
 // It is a package of its own, and not test files of the server's, so that
 // others can use it: a client's tests get a server that keeps what it says,

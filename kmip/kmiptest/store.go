@@ -15,6 +15,7 @@ import (
 	"github.com/keyreeve/keyreeve/keystore"
 	"github.com/keyreeve/keyreeve/keystore/bolt"
 	"github.com/keyreeve/keyreeve/kmip/operations"
+	"github.com/keyreeve/keyreeve/kmip/transcript"
 )
 
 // A Store is a store with its journal in a folder of a test.
@@ -93,31 +94,32 @@ func NewServer(t testing.TB, o Options) (*Server, *Store) {
 // log to what the transcript says of it.
 func RunTranscript(t testing.TB, data []byte) {
 	t.Helper()
-	transcript, err := ParseTranscript(data)
+	parsed, err := transcript.ParseTranscript(data)
 	if err != nil {
 		t.Fatal(err)
 	}
 	server, store := NewServer(t, Options{})
-	if err := transcript.Play(t.Context(), server, Values{}); err != nil {
+	if err := parsed.Play(t.Context(), server, transcript.Values{}); err != nil {
 		t.Error(err)
 	}
 	if err := server.Shutdown(); err != nil {
 		t.Fatal(err)
 	}
-	if err := transcript.compareLog(append(server.Log.Lines(slog.LevelWarn), store.Log.Lines(slog.LevelWarn)...)); err != nil {
+	if err := compareLog(parsed.Log, append(server.Log.Lines(slog.LevelWarn), store.Log.Lines(slog.LevelWarn)...)); err != nil {
 		t.Error(err)
 	}
 }
 
-func (t *Transcript) compareLog(lines []Line) error {
+// compareLog wants one line for each text, in order, and no other.
+func compareLog(want []string, lines []Line) error {
 	var problems []error
 	for i, l := range lines {
-		if i >= len(t.Log) || !strings.Contains(l.Text, t.Log[i]) {
+		if i >= len(want) || !strings.Contains(l.Text, want[i]) {
 			problems = append(problems, fmt.Errorf("not expected in the log: %v %s", l.Level, l.Text))
 		}
 	}
-	for _, want := range t.Log[min(len(lines), len(t.Log)):] {
-		problems = append(problems, fmt.Errorf("not in the log: %s", want))
+	for _, missing := range want[min(len(lines), len(want)):] {
+		problems = append(problems, fmt.Errorf("not in the log: %s", missing))
 	}
 	return errors.Join(problems...)
 }

@@ -1,4 +1,4 @@
-package kmiptest_test
+package transcript_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/keyreeve/keyreeve/kmip/kmiptest"
+	"github.com/keyreeve/keyreeve/kmip/transcript"
 )
 
 // A fake server answers everything with the same bytes, for tests of the
@@ -83,11 +84,11 @@ func TestPlayNotices(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			transcript, err := kmiptest.ParseTranscript([]byte(tt.text))
+			parsed, err := transcript.ParseTranscript([]byte(tt.text))
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = transcript.Play(context.Background(), newFake(t, tt.answer), kmiptest.Values{})
+			err = parsed.Play(context.Background(), newFake(t, tt.answer), transcript.Values{})
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("error %v, expected %q", err, tt.want)
 			}

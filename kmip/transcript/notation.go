@@ -1,4 +1,4 @@
-package kmiptest
+package transcript
 
 import (
 	"encoding/binary"

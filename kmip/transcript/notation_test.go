@@ -1,4 +1,4 @@
-package kmiptest_test
+package transcript_test
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/keyreeve/keyreeve/kmip/kmiptest"
+	"github.com/keyreeve/keyreeve/kmip/transcript"
 )
 
 const everyType = `RequestMessage
@@ -47,7 +47,7 @@ const everyTypeBytes = "42007801" + "000000e8" +
 	"42007901" + "00000000"
 
 func TestNotation(t *testing.T) {
-	m, err := kmiptest.ParseMessage(everyType, 1)
+	m, err := transcript.ParseMessage(everyType, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestNotation(t *testing.T) {
 	if diff := cmp.Diff(everyTypeBytes, hex.EncodeToString(b)); diff != "" {
 		t.Errorf("encoding (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(everyType, kmiptest.Format(b)); diff != "" {
+	if diff := cmp.Diff(everyType, transcript.Format(b)); diff != "" {
 		t.Errorf("text from bytes (-want +got):\n%s", diff)
 	}
 }
@@ -80,7 +80,7 @@ func TestNotationErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := kmiptest.ParseMessage(tt.text, 7); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := transcript.ParseMessage(tt.text, 7); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, expected one with %q", err, tt.want)
 			}
 		})
@@ -92,7 +92,7 @@ var now = time.Date(2026, 11, 24, 10, 21, 59, 0, time.UTC)
 // answer is a response with what a server chooses.
 func answer(t *testing.T, id, key string, stamp time.Time) []byte {
 	t.Helper()
-	m, err := kmiptest.ParseMessage("ResponseMessage\n  TimeStamp DateTime "+stamp.Format(time.RFC3339)+
+	m, err := transcript.ParseMessage("ResponseMessage\n  TimeStamp DateTime "+stamp.Format(time.RFC3339)+
 		"\n  UniqueIdentifier TextString \""+id+"\"\n  KeyMaterial ByteString "+key+"\n  BatchCount Integer 1", 1)
 	if err != nil {
 		t.Fatal(err)
@@ -110,29 +110,29 @@ func TestCompare(t *testing.T) {
 			"\n  KeyMaterial ByteString " + key + "\n  BatchCount Integer " + count
 	}
 	good := answer(t, "abc", "00112233", now)
-	known := kmiptest.Values{"id": []byte("abc")}
+	known := transcript.Values{"id": []byte("abc")}
 	tests := []struct {
 		name, text string
-		values     kmiptest.Values
+		values     transcript.Values
 		answer     []byte
 		want       string // "" for none
 	}{
-		{"taken", expected("$id", "$key", "1"), kmiptest.Values{}, good, ""},
+		{"taken", expected("$id", "$key", "1"), transcript.Values{}, good, ""},
 		{"known and the same", expected("$id", "$_", "1"), known, good, ""},
-		{"literal", expected(`"abc"`, "00112233", "1"), kmiptest.Values{}, good, ""},
-		{"of the length", expected("$id[3]", "$key[4]", "1"), kmiptest.Values{}, good, ""},
-		{"known and another", expected("$id", "$_", "1"), kmiptest.Values{"id": []byte("abd")}, good, "differs"},
-		{"of another length", expected("$id[36]", "$_", "1"), kmiptest.Values{}, good, "has 3 bytes, expected 36"},
-		{"one name for two values", expected("$x", "$x", "1"), kmiptest.Values{}, good, "differs"},
-		{"another literal", expected("$id", "$key", "2"), kmiptest.Values{}, good, "differs"},
-		{"an old date", expected("$id", "$key", "1"), kmiptest.Values{}, answer(t, "abc", "00", now.Add(-time.Hour)), "from now"},
-		{"a field more", "ResponseMessage\n  TimeStamp DateTime $_", kmiptest.Values{}, good, "differs"},
-		{"a field less", expected("$id", "$key", "1") + "\n  BatchCount Integer 1", kmiptest.Values{}, good, "differs"},
-		{"no TTLV", expected("$id", "$key", "1"), kmiptest.Values{}, []byte("nonsense"), "no TTLV"},
+		{"literal", expected(`"abc"`, "00112233", "1"), transcript.Values{}, good, ""},
+		{"of the length", expected("$id[3]", "$key[4]", "1"), transcript.Values{}, good, ""},
+		{"known and another", expected("$id", "$_", "1"), transcript.Values{"id": []byte("abd")}, good, "differs"},
+		{"of another length", expected("$id[36]", "$_", "1"), transcript.Values{}, good, "has 3 bytes, expected 36"},
+		{"one name for two values", expected("$x", "$x", "1"), transcript.Values{}, good, "differs"},
+		{"another literal", expected("$id", "$key", "2"), transcript.Values{}, good, "differs"},
+		{"an old date", expected("$id", "$key", "1"), transcript.Values{}, answer(t, "abc", "00", now.Add(-time.Hour)), "from now"},
+		{"a field more", "ResponseMessage\n  TimeStamp DateTime $_", transcript.Values{}, good, "differs"},
+		{"a field less", expected("$id", "$key", "1") + "\n  BatchCount Integer 1", transcript.Values{}, good, "differs"},
+		{"no TTLV", expected("$id", "$key", "1"), transcript.Values{}, []byte("nonsense"), "no TTLV"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			m, err := kmiptest.ParseMessage(tt.text, 1)
+			m, err := transcript.ParseMessage(tt.text, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -146,11 +146,11 @@ func TestCompare(t *testing.T) {
 
 // TestDifference: an error shows where the two part.
 func TestDifference(t *testing.T) {
-	m, err := kmiptest.ParseMessage("ResponseMessage\n  TimeStamp DateTime $_\n  UniqueIdentifier TextString \"abd\"\n  BatchCount Integer 1", 1)
+	m, err := transcript.ParseMessage("ResponseMessage\n  TimeStamp DateTime $_\n  UniqueIdentifier TextString \"abd\"\n  BatchCount Integer 1", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = m.Compare(answer(t, "abc", "00112233", now), kmiptest.Values{}, now)
+	err = m.Compare(answer(t, "abc", "00112233", now), transcript.Values{}, now)
 	want := `the answer differs (- expected, + received):
   ResponseMessage
     TimeStamp DateTime 2026-11-24T10:21:59Z
@@ -171,7 +171,7 @@ func TestDifference(t *testing.T) {
 // are not in a placeholder.
 func TestEveryByteCounts(t *testing.T) {
 	good := answer(t, "abc", "00112233", now)
-	m, err := kmiptest.ParseMessage("ResponseMessage\n  TimeStamp DateTime $_\n  UniqueIdentifier TextString \"abc\"\n"+
+	m, err := transcript.ParseMessage("ResponseMessage\n  TimeStamp DateTime $_\n  UniqueIdentifier TextString \"abc\"\n"+
 		"  KeyMaterial ByteString $key[4]\n  BatchCount Integer 1", 1)
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func TestEveryByteCounts(t *testing.T) {
 			b := bytes.Clone(good)
 			b[i] ^= 1 << bit
 			placeholder := i >= free && i < free+4 || i == 23 || i == 22 && bit == 0 // key bytes; seconds of the date
-			if err := m.Compare(b, kmiptest.Values{}, now); err == nil && !placeholder {
+			if err := m.Compare(b, transcript.Values{}, now); err == nil && !placeholder {
 				t.Errorf("bit %d of byte %d was not missed", bit, i)
 			}
 		}
@@ -190,11 +190,11 @@ func TestEveryByteCounts(t *testing.T) {
 }
 
 func TestPlaceholderMustBeSet(t *testing.T) {
-	m, err := kmiptest.ParseMessage("RequestMessage\n  UniqueIdentifier TextString $later", 3)
+	m, err := transcript.ParseMessage("RequestMessage\n  UniqueIdentifier TextString $later", 3)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.Encode(kmiptest.Values{}); err == nil || !strings.Contains(err.Error(), "line 4: nothing has set $later") {
+	if _, err := m.Encode(transcript.Values{}); err == nil || !strings.Contains(err.Error(), "line 4: nothing has set $later") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -212,7 +212,7 @@ func TestTranscriptErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := kmiptest.ParseTranscript([]byte(tt.text)); err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), "connection's name", "a name"), tt.want) {
+			if _, err := transcript.ParseTranscript([]byte(tt.text)); err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), "connection's name", "a name"), tt.want) {
 				t.Errorf("error %v, expected %q", err, tt.want)
 			}
 		})
