@@ -1,17 +1,13 @@
 package admin
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"syscall"
 
 	"github.com/keyreeve/keyreeve/internal/unixsock"
@@ -20,21 +16,19 @@ import (
 // ErrNotRunning is wrapped when nobody answers at the socket.
 var ErrNotRunning = errors.New("the server is not running")
 
-// maxAnswer bounds what is read of an answer.
-const maxAnswer = 64 << 20
-
 // Client calls the admin API. Its methods may be called from many goroutines;
 // errors that the server answered are an *Error.
 type Client struct {
-	http   *http.Client
-	socket string
+	http *http.Client
+	base string // what paths are put behind
+	at   string // where the server is, for people
 }
 
 // NewClient returns a client of the server at the unix socket. It connects when
 // it is first used.
 func NewClient(socket string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return unixsock.Dial(ctx, socket) }
-	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+	return &Client{base: "http://keyreeve", at: socket, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
 }
 
 // Close drops connections that are kept open.
@@ -66,9 +60,12 @@ func (c *Client) Revoke(ctx context.Context, name, reason string) (ClientRecord,
 }
 
 // Keys returns a page of keys, oldest first; see KeyPage.
-func (c *Client) Keys(ctx context.Context, after string, limit int) (KeyPage, error) {
-	query := url.Values{"after": {after}, "limit": {strconv.Itoa(limit)}}
-	return call[KeyPage](ctx, c, http.MethodGet, "/v1/keys?"+query.Encode(), nil)
+func (c *Client) Keys(ctx context.Context, query KeyQuery) (page KeyPage, err error) {
+	path, err := withQuery("/v1/keys", query)
+	if err != nil {
+		return page, err
+	}
+	return call[KeyPage](ctx, c, http.MethodGet, path, nil)
 }
 
 // Key returns one key's metadata.
@@ -81,52 +78,13 @@ func (c *Client) Verify(ctx context.Context) (VerifyReport, error) {
 	return call[VerifyReport](ctx, c, http.MethodPost, "/v1/verify", struct{}{})
 }
 
-func call[T any](ctx context.Context, c *Client, method, path string, body any) (answer T, err error) {
-	var payload io.Reader
-	if body != nil {
-		data, err := json.Marshal(body)
-		if err != nil {
-			return answer, err
-		}
-		payload = bytes.NewReader(data)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://keyreeve"+path, payload)
-	if err != nil {
-		return answer, err
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return answer, c.unreachable(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	content := io.LimitReader(resp.Body, maxAnswer)
-	if resp.StatusCode != http.StatusOK {
-		return answer, refused(resp.StatusCode, content)
-	}
-	if err := json.NewDecoder(content).Decode(&answer); err != nil {
-		return answer, fmt.Errorf("reading the server's answer: %w", err)
-	}
-	return answer, nil
-}
-
 func (c *Client) unreachable(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err // without the made-up address
 	}
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("%w: nobody answers at %s", ErrNotRunning, c.socket)
+		return fmt.Errorf("%w: nobody answers at %s", ErrNotRunning, c.at)
 	}
-	return fmt.Errorf("asking the server at %s: %w", c.socket, err)
-}
-
-func refused(status int, body io.Reader) error {
-	var e Error
-	if err := json.NewDecoder(body).Decode(&e); err != nil || e.Message == "" {
-		return fmt.Errorf("the server answered with HTTP status %d", status)
-	}
-	return &e
+	return fmt.Errorf("asking the server at %s: %w", c.at, err)
 }

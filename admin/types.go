@@ -107,6 +107,12 @@ type Key struct {
 	Attributes       []string  `json:"attributes,omitempty"` // names of the others
 }
 
+// KeyQuery is the query of GET /v1/keys.
+type KeyQuery struct {
+	After string `json:"after,omitempty" doc:"the identifier that ended the page before"`
+	Limit int    `json:"limit,omitempty" doc:"keys in a page, at most and by default 10000"`
+}
+
 // KeyPage is a page of GET /v1/keys?after=UID&limit=N. Next is the identifier to
 // give as after for the page that follows, empty at the end.
 type KeyPage struct {

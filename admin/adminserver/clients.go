@@ -2,15 +2,13 @@ package adminserver
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/certs"
-	"github.com/keyreeve/keyreeve/keystore"
 )
 
-func (s *Server) listClients(*http.Request, *keystore.Principal) (any, error) {
+func (s *Server) listClients(*call, none) ([]admin.ClientRecord, error) {
 	records := []admin.ClientRecord{} // an empty list is [], not null
 	for _, c := range s.cfg.Registry.List() {
 		records = append(records, record(c))
@@ -18,45 +16,41 @@ func (s *Server) listClients(*http.Request, *keystore.Principal) (any, error) {
 	return records, nil
 }
 
-func (s *Server) showClient(r *http.Request, _ *keystore.Principal) (any, error) {
-	c, ok := s.cfg.Registry.Get(r.PathValue("name"))
+func (s *Server) showClient(c *call, _ none) (r admin.ClientRecord, err error) {
+	client, ok := s.cfg.Registry.Get(c.path("name"))
 	if !ok {
-		return nil, noClient(r.PathValue("name"))
+		return r, noClient(c.path("name"))
 	}
-	return record(c), nil
+	return record(client), nil
 }
 
 func noClient(name string) error {
 	return &admin.Error{Code: admin.CodeNotFound, Message: fmt.Sprintf("there is no client %q", name), Hint: "keyreeve client list shows all"}
 }
 
-func (s *Server) enrolClient(r *http.Request, p *keystore.Principal) (any, error) {
-	req, err := body[admin.EnrolRequest](r)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) enrolClient(c *call, req admin.EnrolRequest) (answer admin.Enrolled, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, known := s.cfg.Registry.Get(req.Name)
 	if known && old.Revoked == nil {
-		return nil, &admin.Error{Code: admin.CodeExists, Message: fmt.Sprintf("there is a client %q already", req.Name),
+		return answer, &admin.Error{Code: admin.CodeExists, Message: fmt.Sprintf("there is a client %q already", req.Name),
 			Hint: "take another name, or revoke it first: keyreeve client revoke " + req.Name}
 	}
 	answer, client, err := s.enrol(req)
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
 	client.Generation = max(client.Generation, s.cfg.Registry.NextGeneration(client.Name))
 	if err := s.tryOut(client); err != nil {
-		return nil, err
+		return answer, err
 	}
-	if err := putClient(r.Context(), s.cfg.Store, p, &opEnrol, client); err != nil {
-		return nil, err
+	if err := putClient(c.context(), s.cfg.Store, c.by, &opEnrol, client); err != nil {
+		return answer, err
 	}
 	if err := s.cfg.Registry.Put(client); err != nil {
-		return nil, err
+		return answer, err
 	}
-	s.cfg.Logger.Info("client enrolled", "client", client.Name, "group", client.Group, "kind", client.Kind, "by", p.User)
+	s.cfg.Logger.Info("client enrolled", "client", client.Name, "group", client.Group, "kind", client.Kind, "by", c.by.User)
 	answer.Client, answer.Replaced = record(client), known
 	answer.CA = s.cfg.CA.CertificatePEM()
 	leaf := s.cfg.Leaf()
@@ -114,32 +108,28 @@ func (s *Server) tryOut(c certs.Client) error {
 
 // revokeClient shuts the client out first and writes it down second: whatever
 // the disk does, the client is out from here on.
-func (s *Server) revokeClient(r *http.Request, p *keystore.Principal) (any, error) {
-	req, err := body[admin.RevokeRequest](r)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) revokeClient(c *call, req admin.RevokeRequest) (r admin.ClientRecord, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, ok := s.cfg.Registry.Get(r.PathValue("name"))
+	client, ok := s.cfg.Registry.Get(c.path("name"))
 	if !ok {
-		return nil, noClient(r.PathValue("name"))
+		return r, noClient(c.path("name"))
 	}
-	if c.Revoked == nil { // else stored again below: the first time may have failed
-		c = c.Revoke(s.cfg.Now(), strings.TrimSpace(req.Reason))
-		if err := s.cfg.Registry.Put(c); err != nil {
-			return nil, err
+	if client.Revoked == nil { // else stored again below: the first time may have failed
+		client = client.Revoke(s.cfg.Now(), strings.TrimSpace(req.Reason))
+		if err := s.cfg.Registry.Put(client); err != nil {
+			return r, err
 		}
 	}
-	s.cfg.CloseClient(c.Name)
-	if err := putClient(r.Context(), s.cfg.Store, p, &opRevoke, c); err != nil {
-		s.cfg.Logger.Error("a revocation holds only until the next start: it could not be stored", "client", c.Name, "err", err)
-		return nil, &admin.Error{Code: admin.CodeFailed,
-			Message: fmt.Sprintf("client %s is shut out now, but that could not be stored: after a restart it would be let in", c.Name),
+	s.cfg.CloseClient(client.Name)
+	if err := putClient(c.context(), s.cfg.Store, c.by, &opRevoke, client); err != nil {
+		s.cfg.Logger.Error("a revocation holds only until the next start: it could not be stored", "client", client.Name, "err", err)
+		return r, &admin.Error{Code: admin.CodeFailed,
+			Message: fmt.Sprintf("client %s is shut out now, but that could not be stored: after a restart it would be let in", client.Name),
 			Hint:    "see the server's log for the reason, mend it, and revoke again before the server restarts"}
 	}
-	s.cfg.Logger.Info("client revoked", "client", c.Name, "reason", c.Revoked.Reason, "by", p.User)
-	return record(c), nil
+	s.cfg.Logger.Info("client revoked", "client", client.Name, "reason", client.Revoked.Reason, "by", c.by.User)
+	return record(client), nil
 }
 
 // record is what the API says of a client.

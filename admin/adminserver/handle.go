@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/audit"
@@ -13,25 +14,33 @@ import (
 	"github.com/keyreeve/keyreeve/keystore"
 )
 
-// A handler returns what is encoded as the answer, or an error that problem
-// turns into one.
-type handler func(*http.Request, *keystore.Principal) (any, error)
-
-func (s *Server) handle(h handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p, ok := r.Context().Value(peerKey{}).(*keystore.Principal)
-		if !ok {
-			http.Error(w, "unknown peer", http.StatusForbidden)
-			return
+// handle answers one row of the table. Here, and nowhere else, is looked at
+// who may: a handler is never called for a role that its row does not name.
+func (s *Server) handle(r route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		c, err := s.identify(req)
+		if err == nil && !r.may.allows(c.role) {
+			err = s.deny(c, r)
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
-		answer, err := h(r, p)
+		if err == nil {
+			req.Body = http.MaxBytesReader(w, req.Body, maxRequest)
+			err = r.serve(s, w, c)
+		}
 		if err != nil {
-			s.problem(w, r, err)
-			return
+			s.problem(w, req, err)
 		}
-		write(w, http.StatusOK, answer)
 	})
+}
+
+// deny writes down that a role was not enough, as the door does for a key.
+func (s *Server) deny(c *call, r route) error {
+	op := &keystore.Op{Name: r.method + " " + r.path, Class: keystore.OpObserve}
+	err := do(c.context(), s.cfg.Store, c.by, op, func(*keystore.Tx) error { return keystore.ErrPermission })
+	if !errors.Is(err, keystore.ErrPermission) {
+		return err
+	}
+	return &admin.Error{Code: admin.CodeForbidden, Message: fmt.Sprintf("the role %s may not: %s", c.role, r.summary),
+		Hint: "it takes the role " + strings.Join(rolesOf(r.may), " or ") + "; the owner is whoever uses the server's socket"}
 }
 
 func write(w http.ResponseWriter, status int, answer any) {
@@ -40,18 +49,58 @@ func write(w http.ResponseWriter, status int, answer any) {
 	_ = json.NewEncoder(w).Encode(answer) // the peer has gone: nobody to tell
 }
 
-// body decodes a request's body. A field that is unknown is an error: an older
+// bodyOf decodes a request's body. A field that is unknown is an error: an older
 // server must not take half of what a newer command asks.
-func body[T any](r *http.Request) (v T, err error) {
+func bodyOf[T any](r *http.Request) (v T, err error) {
 	dec := json.NewDecoder(r.Body)
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&v); err != nil {
+	err = dec.Decode(&v)
+	if _, nothing := any(v).(none); nothing && errors.Is(err, io.EOF) {
+		return v, nil
+	}
+	if err != nil {
 		return v, badRequest("reading the request: %v", err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return v, badRequest("reading the request: more than one value")
 	}
 	return v, nil
+}
+
+// A lineWriter sends an answer of many lines.
+type lineWriter struct {
+	w     http.ResponseWriter
+	begun bool
+}
+
+func (l *lineWriter) line(v any) error {
+	if !l.begun {
+		l.w.Header().Set("Content-Type", "application/jsonl")
+		l.begun = true
+	}
+	if err := json.NewEncoder(l.w).Encode(v); err != nil {
+		return err
+	}
+	return http.NewResponseController(l.w).Flush()
+}
+
+// end closes the answer. Before the first line an error is answered as any
+// other; after it, it is the last line, which tells it from a cut connection.
+func (l *lineWriter) end(err error) error {
+	switch {
+	case err == nil && !l.begun:
+		l.w.Header().Set("Content-Type", "application/jsonl")
+		l.w.WriteHeader(http.StatusOK)
+		return nil
+	case err == nil || !l.begun:
+		return err
+	}
+	e := explain(err)
+	if e == nil {
+		e = &admin.Error{Code: admin.CodeFailed, Message: "the server could not go on", Hint: "its log may have the reason"}
+	}
+	_ = l.line(admin.Failed{Error: e}) // the peer has gone: nobody to tell
+	return nil
 }
 
 func badRequest(format string, args ...any) error {
@@ -61,6 +110,7 @@ func badRequest(format string, args ...any) error {
 var statusOf = map[admin.Code]int{
 	admin.CodeBadRequest: http.StatusBadRequest,
 	admin.CodeNotFound:   http.StatusNotFound,
+	admin.CodeForbidden:  http.StatusForbidden,
 	admin.CodeExists:     http.StatusConflict,
 	admin.CodeRefused:    http.StatusUnprocessableEntity,
 	admin.CodeDiskFull:   http.StatusInsufficientStorage,

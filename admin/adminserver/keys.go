@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/keyreeve/keyreeve/admin"
@@ -16,13 +14,12 @@ import (
 const maxKeys = 10000 // in one page
 
 // listKeys answers a page of keys of all groups, oldest first.
-func (s *Server) listKeys(r *http.Request, p *keystore.Principal) (any, error) {
-	after, limit, err := pageOf(r)
+func (s *Server) listKeys(c *call, req admin.KeyQuery) (page admin.KeyPage, err error) {
+	after, limit, err := pageOf(req)
 	if err != nil {
-		return nil, err
+		return page, err
 	}
-	var page admin.KeyPage
-	err = do(r.Context(), s.cfg.Store, p, &opListKeys, func(tx *keystore.Tx) error {
+	err = do(c.context(), s.cfg.Store, c.by, &opListKeys, func(tx *keystore.Tx) error {
 		page = admin.KeyPage{Keys: []admin.Key{}} // this may run again
 		query := keystore.Query{Match: func(o *keystore.Object) bool { return bytes.Compare(o.UniqueIdentifier[:], after[:]) > 0 }}
 		return tx.Locate(query, func(o *keystore.Object) bool {
@@ -37,31 +34,30 @@ func (s *Server) listKeys(r *http.Request, p *keystore.Principal) (any, error) {
 	return page, err
 }
 
-func pageOf(r *http.Request) (after keystore.UID, limit int, err error) {
-	limit = maxKeys
-	if text := r.FormValue("limit"); text != "" {
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxKeys {
-			return after, 0, badRequest("limit %q is not between 1 and %d", text, maxKeys)
-		}
+func pageOf(req admin.KeyQuery) (after keystore.UID, limit int, err error) {
+	if limit = req.Limit; limit == 0 {
+		limit = maxKeys
 	}
-	if text := r.FormValue("after"); text != "" {
+	if limit < 1 || limit > maxKeys {
+		return after, 0, badRequest("limit %d is not between 1 and %d", limit, maxKeys)
+	}
+	if req.After != "" {
 		var ok bool
-		if after, ok = keystore.ParseUID([]byte(text)); !ok {
-			return after, 0, badRequest("%q is not a unique identifier", text)
+		if after, ok = keystore.ParseUID([]byte(req.After)); !ok {
+			return after, 0, badRequest("%q is not a unique identifier", req.After)
 		}
 	}
 	return after, limit, nil
 }
 
-func (s *Server) showKey(r *http.Request, p *keystore.Principal) (any, error) {
-	text := r.PathValue("uid")
+func (s *Server) showKey(c *call, _ none) (key admin.Key, err error) {
+	text := c.path("uid")
 	missing := &admin.Error{Code: admin.CodeNotFound, Message: fmt.Sprintf("there is no key %q", text), Hint: "keyreeve key list shows all"}
 	uid, ok := keystore.ParseUID([]byte(text))
 	if !ok {
-		return nil, missing
+		return key, missing
 	}
-	var key admin.Key
-	err := do(r.Context(), s.cfg.Store, p, &opShowKey, func(tx *keystore.Tx) error {
+	err = do(c.context(), s.cfg.Store, c.by, &opShowKey, func(tx *keystore.Tx) error {
 		o, err := tx.Object(uid)
 		if err != nil {
 			return err
@@ -70,7 +66,7 @@ func (s *Server) showKey(r *http.Request, p *keystore.Principal) (any, error) {
 		return nil
 	})
 	if errors.Is(err, keystore.ErrNotFound) {
-		return nil, missing
+		return key, missing
 	}
 	return key, err
 }

@@ -53,7 +53,7 @@ func TestKeysInPages(t *testing.T) {
 	for limit := 1; limit <= 6; limit++ {
 		var got []string
 		for after, pages := "", 0; ; pages++ {
-			page, err := w.client.Keys(t.Context(), after, limit)
+			page, err := w.client.Keys(t.Context(), admin.KeyQuery{After: after, Limit: limit})
 			must(t, err)
 			if len(page.Keys) > limit || pages > 5 {
 				t.Fatalf("limit %d: %d keys on page %d", limit, len(page.Keys), pages)

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 
+	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/internal/unixsock"
 	"github.com/keyreeve/keyreeve/keystore"
 )
@@ -45,4 +47,13 @@ func withPeer(ctx context.Context, conn net.Conn) context.Context {
 		p.User = fmt.Sprintf("uid %d", uid)
 	}
 	return context.WithValue(ctx, peerKey{}, p)
+}
+
+// identify says who sent a request.
+func (s *Server) identify(r *http.Request) (*call, error) {
+	p, ok := r.Context().Value(peerKey{}).(*keystore.Principal)
+	if !ok {
+		return nil, &admin.Error{Code: admin.CodeForbidden, Message: "nobody knows who asks"}
+	}
+	return &call{http: r, by: p, role: admin.RoleOwner}, nil
 }

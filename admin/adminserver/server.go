@@ -37,8 +37,9 @@ type Config struct {
 
 // Server answers the admin API. Its methods may be called from many goroutines.
 type Server struct {
-	cfg  Config
-	http *http.Server
+	cfg      Config
+	http     *http.Server
+	stopping context.Context // ends when Shutdown begins
 
 	// mu is held over a change of a client, so that two changes of one name do
 	// not overtake each other between the store and the registry.
@@ -55,7 +56,7 @@ func New(cfg Config) *Server {
 	}
 	s := &Server{cfg: cfg}
 	s.http = &http.Server{
-		Handler:           s.routes(),
+		Handler:           s.mux(),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
 		IdleTimeout:       idleTimeout,
@@ -63,23 +64,21 @@ func New(cfg Config) *Server {
 		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelWarn),
 		ConnContext:       withPeer,
 	}
+	stopping, stop := context.WithCancel(context.Background())
+	s.stopping = stopping
+	s.http.RegisterOnShutdown(stop)
 	return s
 }
 
-func (s *Server) routes() http.Handler {
+func (s *Server) mux() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /v1/status", s.handle(s.status))
-	mux.Handle("GET /v1/clients", s.handle(s.listClients))
-	mux.Handle("POST /v1/clients", s.handle(s.enrolClient))
-	mux.Handle("GET /v1/clients/{name}", s.handle(s.showClient))
-	mux.Handle("POST /v1/clients/{name}/revoke", s.handle(s.revokeClient))
-	mux.Handle("GET /v1/keys", s.handle(s.listKeys))
-	mux.Handle("GET /v1/keys/{uid}", s.handle(s.showKey))
-	mux.Handle("POST /v1/verify", s.handle(s.verify))
-	mux.Handle("/", s.handle(func(r *http.Request, _ *keystore.Principal) (any, error) {
-		return nil, &admin.Error{Code: admin.CodeNotFound, Message: "this server has no " + r.Method + " " + r.URL.Path,
-			Hint: "the command may be newer than the server; restart the server with the same version"}
-	}))
+	for _, r := range routes() {
+		mux.Handle(r.method+" "+r.path, s.handle(r))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.problem(w, r, &admin.Error{Code: admin.CodeNotFound, Message: "this server has no " + r.Method + " " + r.URL.Path,
+			Hint: "the command may be newer than the server; restart the server with the same version"})
+	})
 	return mux
 }
 
@@ -99,10 +98,10 @@ func (s *Server) Shutdown(ctx context.Context) {
 	}
 }
 
-func (s *Server) status(r *http.Request, _ *keystore.Principal) (any, error) {
-	return s.cfg.Status(r.Context()), nil
+func (s *Server) status(c *call, _ none) (admin.Status, error) {
+	return s.cfg.Status(c.context()), nil
 }
 
-func (s *Server) verify(r *http.Request, _ *keystore.Principal) (any, error) {
-	return s.cfg.Verify(r.Context()) // may take long: the server sets no deadline for answers
+func (s *Server) verify(c *call, _ none) (admin.VerifyReport, error) {
+	return s.cfg.Verify(c.context()) // may take long: the server sets no deadline for answers
 }

@@ -118,6 +118,7 @@ var answers = []answer{
 var codeOf = map[admin.Code]int{
 	admin.CodeBadRequest: exitUsage,
 	admin.CodeNotFound:   exitNotFound,
+	admin.CodeForbidden:  exitRefused,
 	admin.CodeExists:     exitRefused,
 	admin.CodeRefused:    exitRefused,
 	admin.CodeDiskFull:   exitDiskFull,

@@ -44,7 +44,7 @@ func (a *app) keyListCommand(o *options) *cobra.Command {
 func allKeys(cmd *cobra.Command, server *admin.Client) ([]admin.Key, error) {
 	keys := []admin.Key{}
 	for after := ""; ; {
-		page, err := server.Keys(cmd.Context(), after, keyPage)
+		page, err := server.Keys(cmd.Context(), admin.KeyQuery{After: after, Limit: keyPage})
 		if err != nil {
 			return nil, err
 		}
