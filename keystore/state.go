@@ -142,13 +142,19 @@ func (o *Object) activate(now int64) error {
 }
 
 // revoke follows section 4.20. An occurrence that is not given becomes the
-// Initial Date, as section 3.29 advises.
+// Initial Date, as section 3.29 advises. An Opaque Object has no State to leave
+// and no Deactivation Date: why it was revoked is all there is to keep, save
+// that a compromise counts.
 func (o *Object) revoke(now int64, reason uint32, message string, occurrence Date) error {
 	c := revoke
 	if reason == reasonKeyCompromise || reason == reasonCACompromise {
 		c = compromise
 	}
 	to, err := follow(o.State, c, 0)
+	stateless := c == revoke && o.Type == OpaqueObject && !o.State.destroyed()
+	if stateless {
+		to, err = o.State, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -159,6 +165,9 @@ func (o *Object) revoke(now int64, reason uint32, message string, occurrence Dat
 		return fmt.Errorf("%w: the Compromise Occurrence Date lies in the future", ErrInvalid)
 	}
 	o.State, o.RevocationReason, o.RevocationMessage = to, reason, message
+	if stateless {
+		return nil
+	}
 	if c == revoke {
 		o.DeactivationDate = At(now)
 		return nil

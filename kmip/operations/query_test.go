@@ -25,6 +25,7 @@ func allFunctions(v kmip.Version) *kmip.QueryRequest {
 // What Query says is done is what is done: the table, no more and no less.
 func TestQueryListsTheTable(t *testing.T) {
 	r := newRig(t)
+	taken := []kmip14.ObjectType{kmip14.ObjectTypeSymmetricKey, kmip14.ObjectTypeSecretData, kmip14.ObjectTypeOpaqueObject}
 	for _, v := range versions {
 		var out kmip.QueryResponse
 		r.ok(v, kmip14.OperationQuery, allFunctions(v), &out)
@@ -37,7 +38,7 @@ func TestQueryListsTheTable(t *testing.T) {
 		if diff := cmp.Diff(want, out.Operations); diff != "" {
 			t.Errorf("%v: operations (-table +Query):\n%s", v, diff)
 		}
-		if diff := cmp.Diff([]kmip14.ObjectType{kmip14.ObjectTypeSymmetricKey}, out.ObjectTypes); diff != "" {
+		if diff := cmp.Diff(taken, out.ObjectTypes); diff != "" {
 			t.Errorf("%v: object types:\n%s", v, diff)
 		}
 		if string(out.VendorIdentification) != "Keyreeve" || !out.ServerInformation.IsZero() {
@@ -79,7 +80,7 @@ func TestQueryAnswersWhatIsAsked(t *testing.T) {
 			name string
 			has  bool
 		}{
-			{"operations", len(out.Operations) > 0}, {"types", len(out.ObjectTypes) == 1}, {"vendor", string(out.VendorIdentification) == "ACME"},
+			{"operations", len(out.Operations) > 0}, {"types", len(out.ObjectTypes) > 0}, {"vendor", string(out.VendorIdentification) == "ACME"},
 			{"information", strings.Contains(string(out.ServerInformation.Value()), "keyreeve 1.2.3")},
 			{"namespaces", len(out.ApplicationNamespaces) > 0}, {"extensions", len(out.Extensions) > 0}, {"attestation", len(out.AttestationTypes) > 0},
 			{"rngs", len(out.RNGs) == 1}, {"profiles", len(out.Profiles) == 1}, {"validations", len(out.Validations) > 0},

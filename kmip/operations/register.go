@@ -14,6 +14,8 @@ var objectTypes = [...]struct {
 	register   func(c *Call) error
 }{
 	{kmip14.ObjectTypeSymmetricKey, registerSymmetricKey},
+	{kmip14.ObjectTypeSecretData, registerSecretData},
+	{kmip14.ObjectTypeOpaqueObject, registerOpaqueObject},
 }
 
 // prepareRegister takes an object in (section 4.3).
@@ -94,11 +96,10 @@ func checkKeyBlock(object ttlv.Item, k *kmip.KeyBlock) error {
 	if it, ok := items.Next(); !ok || it.Tag() != kmip14.TagKeyBlock || !items.Done() {
 		return invalidField("a Symmetric Key holds a Key Block and nothing else")
 	}
+	if err := plainBlock(k); err != nil {
+		return err
+	}
 	switch {
-	case !k.WrappingData.IsZero():
-		return featureNotSupported("wrapped keys are not supported")
-	case k.KeyCompressionType != 0:
-		return kmip.NewError(kmip14.ResultReasonKeyCompressionTypeNotSupported, "a Symmetric Key is not compressed")
 	case k.KeyFormatType != kmip14.KeyFormatTypeRaw && k.KeyFormatType != kmip14.KeyFormatTypeTransparentSymmetricKey:
 		return kmip.NewError(kmip14.ResultReasonKeyFormatTypeNotSupported, "a Symmetric Key is Raw or a Transparent Symmetric Key")
 	case k.Value.IsZero():
@@ -111,6 +112,17 @@ func checkKeyBlock(object ttlv.Item, k *kmip.KeyBlock) error {
 	}
 	if len(k.Bytes()) == 0 {
 		return invalidField("the Key Material is no Byte String, or empty")
+	}
+	return nil
+}
+
+// plainBlock refuses a Key Block that is wrapped or compressed.
+func plainBlock(k *kmip.KeyBlock) error {
+	switch {
+	case !k.WrappingData.IsZero():
+		return featureNotSupported("wrapped keys are not supported")
+	case k.KeyCompressionType != 0:
+		return kmip.NewError(kmip14.ResultReasonKeyCompressionTypeNotSupported, "only asymmetric keys are compressed")
 	}
 	return nil
 }

@@ -122,12 +122,7 @@ func TestRegisterRefusals(t *testing.T) {
 			w.End(b)
 		})
 	}
-	secretData := object(kmip14.TagSecretData, func(w *ttlv.Writer) {
-		w.Enumeration(kmip14.TagSecretDataType, 1)
-		b := w.Begin(kmip14.TagKeyBlock)
-		w.Enumeration(kmip14.TagKeyFormatType, uint32(raw))
-		w.End(b)
-	})
+	splitKey := object(kmip14.TagSplitKey, func(*ttlv.Writer) {})
 	extra := object(kmip14.TagSymmetricKey, func(w *ttlv.Writer) {
 		w.Raw(good.Value())
 		w.Integer(kmip14.TagCryptographicLength, 256)
@@ -142,8 +137,8 @@ func TestRegisterRefusals(t *testing.T) {
 		{"no algorithm anywhere", kmip.V1_0, registerRequest(symmetricKey(raw, key32, 0, 0), mask()), missing},
 		{"no Key Block", kmip.V1_0, registerRequest(object(kmip14.TagSymmetricKey, func(*ttlv.Writer) {}), mask()), missing},
 		{"no object", kmip.V1_0, registerRequest(ttlv.Item{}, mask()), missing},
-		{"another object", kmip.V1_0, registerRequest(secretData, mask()), field},
-		{"an object type without support", kmip.V1_0, &kmip.RegisterRequest{ObjectType: kmip14.ObjectTypeSecretData, Object: secretData}, kmip14.ResultReasonFeatureNotSupported},
+		{"another object", kmip.V1_0, registerRequest(splitKey, mask()), field},
+		{"an object type without support", kmip.V1_0, &kmip.RegisterRequest{ObjectType: kmip14.ObjectTypeSplitKey, Object: splitKey}, kmip14.ResultReasonFeatureNotSupported},
 		{"something beside the Key Block", kmip.V1_0, registerRequest(extra, mask()), field},
 		{"wrapped", kmip.V1_0, registerRequest(wrapped, mask()), kmip14.ResultReasonFeatureNotSupported},
 		{"compressed", kmip.V1_0, registerRequest(compressed, mask()), kmip14.ResultReasonKeyCompressionTypeNotSupported},
