@@ -52,7 +52,7 @@ func (tx *Tx) Locate(q Query, visit func(o *Object) (more bool)) error {
 func (tx *Tx) consider(uid UID, q Query, visit func(o *Object) bool) (more bool, err error) {
 	defer tx.release(tx.used)
 	o, err := tx.read(uid)
-	if err != nil || o == nil || !tx.mayRead(o) {
+	if err != nil || o == nil || tx.principal.may(o, toLook) != nil {
 		return err == nil, err
 	}
 	o.Value = ttlv.Item{}

@@ -129,22 +129,24 @@ func (tx *Tx) stored(uid UID) (*Object, error) {
 	return o, nil
 }
 
-// find is read for the principal. What belongs to another group is as absent
-// as what does not exist, and takes about as long: a decoy is opened.
-func (tx *Tx) find(uid UID) (*Object, error) {
+// find is read for the principal, who wants to do that with the object. What
+// belongs to another group is as absent as what does not exist, and takes about
+// as long: a decoy is opened.
+func (tx *Tx) find(uid UID, what purpose) (*Object, error) {
 	tx.touch(uid)
 	level := tx.used
 	o, err := tx.read(uid)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case o == nil:
+	}
+	if o == nil {
 		tx.decoy()
 		return nil, ErrNotFound
-	case !tx.principal.Admin && o.Group != tx.principal.Group:
+	}
+	if err := tx.principal.may(o, what); err != nil {
 		tx.release(level)
-		tx.refused = "the object belongs to another group"
-		return nil, ErrNotFound
+		tx.refused = refusal(err)
+		return nil, err
 	}
 	return o, nil
 }
@@ -171,20 +173,15 @@ func (tx *Tx) touch(uid UID) {
 // by now.
 //
 // An object that does not exist and one of another group give the same
-// ErrNotFound. One of another user of the group gives ErrPermission, unless it
-// is of a type that the Default Operation Policy (specification section
-// 3.18.1) lets all read: Certificate and Public Key.
+// ErrNotFound. One of another user of the group gives ErrPermission, unless its
+// Operation Policy lets all users of the group look at it (access.go).
 //
 // Its Value is there only in an operation of class OpRelease or OpChange, whose
 // record is durable before the answer leaves, and never for an administrator.
 func (tx *Tx) Object(uid UID) (*Object, error) {
-	o, err := tx.find(uid)
+	o, err := tx.find(uid, toLook)
 	if err != nil {
 		return nil, err
-	}
-	if !tx.mayRead(o) {
-		tx.refused = "the object belongs to another user of the group"
-		return nil, ErrPermission // what was opened goes when the item ends
 	}
 	if tx.principal.Admin || tx.op.Class < OpRelease {
 		o.Value = ttlv.Item{}
@@ -192,21 +189,12 @@ func (tx *Tx) Object(uid UID) (*Object, error) {
 	return o, nil
 }
 
-func (tx *Tx) mayRead(o *Object) bool {
-	p := tx.principal
-	return p.Admin || o.Group == p.Group && (o.User == p.User || o.Type == Certificate || o.Type == PublicKey)
-}
-
 // Edit opens an object that may be changed and then given to Put. Only the
 // owner may: the user that made it, or an administrator.
 func (tx *Tx) Edit(uid UID) (*Object, error) {
-	o, err := tx.find(uid)
+	o, err := tx.find(uid, toChange)
 	if err != nil {
 		return nil, err
-	}
-	if !tx.principal.Admin && o.User != tx.principal.User {
-		tx.refused = "the object belongs to another user of the group"
-		return nil, ErrPermission // what was opened goes when the item ends
 	}
 	o.editable = true
 	return o, nil

@@ -2,6 +2,8 @@ package operations
 
 import (
 	"bytes"
+	"slices"
+	"strings"
 
 	"github.com/gemalto/kmip-go/kmip14"
 
@@ -226,8 +228,20 @@ func checkValue(rule *kmip.AttributeRule, a *kmip.Attribute, v kmip.Version) (tt
 		}
 	case kmip14.TagUsageLimits:
 		return usageLimits(a.Value)
+	case kmip14.TagOperationPolicyName:
+		return a.Value, knownPolicy(a.Value)
 	}
 	return a.Value, nil
+}
+
+// knownPolicy refuses an Operation Policy that the server does not have: the
+// client would think its object shared, or kept apart, in a way that it is not.
+func knownPolicy(value ttlv.Item) error {
+	name, _ := value.Text()
+	if names := keystore.PolicyNames(); !slices.Contains(names, string(name)) {
+		return invalidField("the server has no Operation Policy of this name; it has %s", strings.Join(names, ", "))
+	}
+	return nil
 }
 
 // usageLimits returns Usage Limits as they begin: the Count is the Total

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/gemalto/kmip-go/kmip14"
@@ -160,6 +161,49 @@ func TestAnotherUsersObjectIsPermissionDenied(t *testing.T) {
 		}
 		if got := barney.do(kmip.V1_1, op, requests[op](uid)); got.reason != kmip14.ResultReasonPermissionDenied {
 			t.Errorf("%v: %v, want Permission Denied", op, got.reason)
+		}
+	}
+}
+
+// Of a key under the policy group-read another user gets all there is to see,
+// and changes nothing: not Fresh either, by a Get.
+func TestGroupReadLetsOtherUsersLook(t *testing.T) {
+	r := newRig(t)
+	uid := r.create(kmip.TextAttribute("Operation Policy Name", "group-read"), kmip.NameAttribute("shared"))
+	barney := r.as(operations.Principal{Client: "vcenter", User: "barney", Group: "lab"})
+	var found kmip.LocateResponse
+	barney.ok(kmip.V1_1, kmip14.OperationLocate, &kmip.LocateRequest{Attributes: []kmip.Attribute{kmip.NameAttribute("shared")}}, &found)
+	if len(found.UniqueIdentifiers) != 1 {
+		t.Errorf("Locate finds %d objects, want the shared one", len(found.UniqueIdentifiers))
+	}
+	theirs := barney.get(kmip.V1_4, uid).Object.Raw()
+	if got := show(r.attribute(kmip.V1_4, uid, "Fresh")); got != "true" {
+		t.Errorf("after another user's Get: Fresh is %s", got)
+	}
+	if !bytes.Equal(theirs, r.get(kmip.V1_4, uid).Object.Raw()) {
+		t.Error("another user gets another key")
+	}
+	for _, op := range []kmip14.Operation{kmip14.OperationActivate, kmip14.OperationRevoke, kmip14.OperationDestroy, kmip14.OperationAddAttribute} {
+		if got := barney.do(kmip.V1_1, op, requests[op](uid)); got.reason != kmip14.ResultReasonPermissionDenied {
+			t.Errorf("%v: %v, want Permission Denied", op, got.reason)
+		}
+	}
+}
+
+// A policy that the server does not have is refused, and not stored as if it
+// were kept.
+func TestUnknownOperationPolicyIsRefused(t *testing.T) {
+	r := newRig(t)
+	unknown := kmip.TextAttribute("Operation Policy Name", "public")
+	key := symmetricKey(kmip14.KeyFormatTypeRaw, key32, kmip14.CryptographicAlgorithmAES, 256)
+	for op, payload := range map[kmip14.Operation]kmip.Payload{
+		kmip14.OperationCreate:       createRequest(aes(256, unknown)),
+		kmip14.OperationRegister:     registerRequest(key, mask(), unknown),
+		kmip14.OperationAddAttribute: &kmip.AddAttributeRequest{UniqueIdentifier: r.create(), Attribute: unknown},
+	} {
+		got := r.do(kmip.V1_4, op, payload)
+		if got.reason != kmip14.ResultReasonInvalidField || !strings.Contains(got.text, "default, group-read") {
+			t.Errorf("%v: %v, %q; want Invalid Field, with the names that there are", op, got.reason, got.text)
 		}
 	}
 }

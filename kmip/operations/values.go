@@ -8,10 +8,6 @@ import (
 	"github.com/keyreeve/keyreeve/kmip/ttlv"
 )
 
-// defaultPolicy is the Operation Policy of objects that name none (section
-// 3.18).
-const defaultPolicy = "default"
-
 // writeRule writes every instance of an attribute that the object has, as
 // Attribute structures, in the words of the version.
 func (o *Operations) writeRule(w *ttlv.Writer, obj *keystore.Object, rule *kmip.AttributeRule, v kmip.Version) {
@@ -119,7 +115,7 @@ func (o *Operations) byDefault(w *ttlv.Writer, obj *keystore.Object, tag ttlv.Ta
 		}
 		w.Interval(value, lease)
 	case kmip14.TagOperationPolicyName:
-		w.TextString(value, defaultPolicy)
+		w.TextString(value, keystore.DefaultPolicy)
 	case kmip14.TagSensitive, kmip14.TagAlwaysSensitive, kmip14.TagNeverExtractable:
 		w.Boolean(value, false)
 	case kmip14.TagExtractable:
