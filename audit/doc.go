@@ -23,7 +23,8 @@
 // # Invariants
 //
 //	J1  An event whose Append returned nil is on disk, and stays.
-//	J2  Sequences start at 1 and have no gap; a group has at least one entry.
+//	J2  Sequences start after the oldest segment's base (0 for a journal that is there from its beginning) and have no
+//	    gap; a group has at least one entry. Segments go missing from the front only.
 //	J3  A group is written only after the one before is durable. So whatever follows a damaged group proves that the
 //	    damage is no torn write.
 //	J4  Markers never run backwards and never name a sequence that was not durable before.
@@ -34,6 +35,7 @@
 //
 // That fdatasync tells the truth, and that an interrupted write changes no byte outside its range: the last group
 // shares a sector with the next. The chain has no key: who can write the folder can rewrite it from some group on, or
-// cut whole groups off its end. That shows only against a Position kept elsewhere; the store keeps one, sealed, in
-// each commit (HashAt compares).
+// cut whole groups off its end, or whole segments off its front. That shows only against what is kept elsewhere; the
+// store keeps both, sealed, in each commit: the Position that it has reached (HashAt compares) and the sequence up to
+// which segments may have been archived (Base compares).
 package audit

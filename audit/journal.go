@@ -92,7 +92,9 @@ type Journal struct {
 	spare    []*batch
 	writing  bool // a group is in flight; whoever set it owns out
 	buffered buffer
+	base     Position // where the oldest segment begins
 	end      Position
+	first    uint64 // number of the oldest segment
 	segment  uint64 // the last one, and
 	offset   int64  // how far it is durable
 	marker   uint64 // for the next group
@@ -228,6 +230,14 @@ func (j *Journal) End() Position {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.end
+}
+
+// Base returns the position before the oldest event that the folder holds: with sequence 0 for a journal that is there
+// from its beginning, more where old segments were archived or the store came from a backup.
+func (j *Journal) Base() Position {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.base
 }
 
 // Marker returns the marker of the last group that was on disk when the journal was opened: what the store had

@@ -18,33 +18,53 @@ const (
 // copied in part, and a new journal would hide that.
 var ErrMissing = errors.New("there is no audit journal")
 
+var errBase = errors.New("no place for a journal to go on from")
+
 // Create makes an empty journal in cfg.Dir, which is made too. It fails with an error wrapping fs.ErrExist, and
 // changes nothing, when there is one.
-func Create(cfg Config) error {
+func Create(cfg Config) error { return CreateAfter(cfg, Position{}, 0) }
+
+// CreateAfter is Create for a store that was restored from a backup: the journal goes on after base, the position that
+// the store's head names, and its first group follows base.Hash. Marker is what the store has committed, so base.Seq
+// for a whole backup. What is before base is in the journal of the machine that was lost. The zero Position is the
+// beginning of a new journal.
+func CreateAfter(cfg Config, base Position, marker uint64) error {
 	cfg = cfg.withDefaults()
-	if err := create(&cfg); err != nil {
+	if err := create(&cfg, base, marker); err != nil {
 		return fmt.Errorf("creating audit journal in %s: %w", cfg.Dir, err)
 	}
 	return nil
 }
 
-func create(cfg *Config) error {
+func create(cfg *Config, base Position, marker uint64) error {
+	switch {
+	case base == Position{}:
+		base.Hash = genesis(cfg.StoreID)
+	case base.Seq == 0 || base.Hash == [32]byte{}:
+		return fmt.Errorf("%w: sequence %d with hash %x", errBase, base.Seq, base.Hash)
+	}
+	if marker > base.Seq {
+		return fmt.Errorf("%w: marker %d is after sequence %d", errBase, marker, base.Seq)
+	}
 	if err := cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return err
 	}
-	last, err := lastSegment(cfg.FS, cfg.Dir)
+	x, err := segments(cfg.FS, cfg.Dir)
 	if err != nil {
 		return err
 	}
-	if last != 0 {
+	if x.last != 0 {
 		return fs.ErrExist
 	}
-	return createSegment(cfg, newHeader(cfg, 1, Position{Hash: genesis(cfg.StoreID)}, 0), cfg.zone())
+	return createSegment(cfg, newHeader(cfg, 1, base, marker), cfg.zone())
 }
 
 // Open opens the journal in cfg.Dir for appending. It reads the last two segments, so that it takes as long for an
 // old journal as for a new one; Verify reads all. A last group that a crash left unfinished is cut off, logged and
 // told by Torn. Anything else that is wrong is ErrCorrupt, ErrForeign, ErrVersion or ErrMissing.
+//
+// That old segments are gone is no error here: Base says where the journal begins, and who knows how much was archived
+// has to compare.
 //
 // Nothing is written before the first Append, not even what is torn is cut off: the store compares the journal with its
 // head first, and what it refuses has to stay as it was found.
@@ -64,10 +84,11 @@ func Open(cfg Config) (*Journal, error) {
 }
 
 func (j *Journal) open() error {
-	last, err := findLast(&j.cfg)
+	x, err := findSegments(&j.cfg)
 	if err != nil {
 		return err
 	}
+	last := x.last
 	if j.out, err = openWriter(&j.cfg, last); err != nil {
 		return err
 	}
@@ -77,27 +98,40 @@ func (j *Journal) open() error {
 	if err != nil {
 		return fmt.Errorf("segment %d: %w", last, err)
 	}
-	if err := j.checkJoin(last); err != nil {
+	if err := j.checkJoin(x); err != nil {
+		return err
+	}
+	if j.base, err = baseOf(&j.cfg, x.first); err != nil {
 		return err
 	}
 	j.end, j.marker, j.onDisk = s.end, s.marker, s.marker
 	j.out.off, j.torn = s.off, dirty-s.off
-	j.segment, j.offset = last, s.off
+	j.first, j.segment, j.offset = x.first, last, s.off
 	j.unsettled = func() error { return j.settle(s, lastGroup) }
 	return nil
 }
 
-func findLast(cfg *Config) (uint64, error) {
-	last, err := lastSegment(cfg.FS, cfg.Dir)
-	if errors.Is(err, fs.ErrNotExist) || (err == nil && last == 0) {
-		return 0, ErrMissing
+func findSegments(cfg *Config) (extent, error) {
+	x, err := segments(cfg.FS, cfg.Dir)
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && x.last == 0) {
+		return x, ErrMissing
 	}
-	return last, err
+	return x, err
+}
+
+// baseOf returns the position before segment number.
+func baseOf(cfg *Config, number uint64) (Position, error) {
+	f, h, err := readHeader(cfg, number, openRead)
+	if err != nil {
+		return Position{}, err
+	}
+	return h.base, f.Close()
 }
 
 // checkJoin compares the end of the segment before with what the last one says it was.
-func (j *Journal) checkJoin(last uint64) error {
-	if last == 1 {
+func (j *Journal) checkJoin(x extent) error {
+	last := x.last
+	if last == x.first {
 		return nil
 	}
 	f, h, err := readHeader(&j.cfg, last-1, openRead)

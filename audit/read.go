@@ -6,16 +6,17 @@ import (
 )
 
 // HashAt returns the chain hash after sequence seq, and whether a group ends exactly there. It looks from the newest
-// segment backwards, reading headers, and then through one segment.
+// segment backwards, reading headers, and then through one segment. At the journal's Base it answers the hash that the
+// oldest segment was made to follow; before it, ErrArchived.
 func (j *Journal) HashAt(seq uint64) (hash [32]byte, ok bool, err error) {
-	end, last, limit := j.snapshot()
+	end, x := j.snapshot()
 	switch {
 	case seq > end.Seq:
 		return hash, false, nil
 	case seq == end.Seq:
 		return end.Hash, true, nil
 	}
-	s, err := findSegment(&j.cfg, seq, last, limit)
+	s, err := findSegment(&j.cfg, seq, x)
 	if err != nil {
 		return hash, false, fmt.Errorf("reading audit journal: %w", err)
 	}
@@ -29,13 +30,14 @@ func (j *Journal) HashAt(seq uint64) (hash [32]byte, ok bool, err error) {
 }
 
 // Since calls fn for each durable event after seq, in order, up to the end as it was when Since was called. It stops
-// at the first error of fn and returns it.
+// at the first error of fn and returns it. With seq 0 it begins with the oldest event that the folder holds; any other
+// seq before that is ErrArchived, so that nobody takes a gap for the whole.
 func (j *Journal) Since(seq uint64, fn func(seq uint64, e Event) error) error {
-	end, last, limit := j.snapshot()
+	end, x := j.snapshot()
 	if seq >= end.Seq {
 		return nil
 	}
-	s, err := read(&j.cfg, seq, last, limit, fn)
+	s, err := read(&j.cfg, seq, x, fn)
 	if err == nil && s.end.Seq < end.Seq {
 		err = fmt.Errorf("reading audit journal: %w: it ends at sequence %d, too early", ErrCorrupt, s.end.Seq)
 	}
@@ -46,36 +48,36 @@ func (j *Journal) Since(seq uint64, fn func(seq uint64, e Event) error) error {
 // quietly before a group that is torn, or that a running server is just writing.
 func Read(cfg Config, seq uint64, fn func(seq uint64, e Event) error) error {
 	cfg = cfg.withDefaults()
-	last, err := findLast(&cfg)
+	x, err := findSegments(&cfg)
 	if err != nil {
 		return fmt.Errorf("reading audit journal in %s: %w", cfg.Dir, err)
 	}
-	_, err = read(&cfg, seq, last, 0, fn)
+	_, err = read(&cfg, seq, x, fn)
 	return err
 }
 
-// read calls fn for the events after seq, up to limit in segment last, and returns the closed scanner where it ended.
-func read(cfg *Config, seq, last uint64, limit int64, fn func(uint64, Event) error) (*scanner, error) {
-	s, err := findSegment(cfg, seq, last, limit)
+// read calls fn for the events after seq and returns the closed scanner where it ended.
+func read(cfg *Config, seq uint64, x extent, fn func(uint64, Event) error) (*scanner, error) {
+	s, err := startOf(cfg, seq, x)
 	if err != nil {
 		return nil, fmt.Errorf("reading audit journal: %w", err)
 	}
 	for {
-		err := s.since(seq, s.head.number == last && limit == 0, fn)
-		if err := errors.Join(err, s.file.Close()); err != nil || s.head.number == last {
+		err := s.since(seq, x.live(s.head.number), fn)
+		if err := errors.Join(err, s.file.Close()); err != nil || s.head.number == x.last {
 			return s, err
 		}
-		if s, err = nextSegment(cfg, s, last, limit); err != nil {
+		if s, err = nextSegment(cfg, s, x); err != nil {
 			return nil, fmt.Errorf("reading audit journal: %w", err)
 		}
 	}
 }
 
-// snapshot returns the end, and the last segment with the offset up to which it is durable.
-func (j *Journal) snapshot() (end Position, last uint64, limit int64) {
+// snapshot returns the end, and the segments with the offset up to which the last is durable.
+func (j *Journal) snapshot() (end Position, x extent) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.end, j.segment, j.offset
+	return j.end, extent{first: j.first, last: j.segment, limit: j.offset}
 }
 
 // since reads s to its end.
@@ -103,10 +105,18 @@ func (s *scanner) must() (group, error) {
 	return g, err
 }
 
-// findSegment opens the segment in which the entry after seq lies. limit bounds the last one.
-func findSegment(cfg *Config, seq, last uint64, limit int64) (*scanner, error) {
-	for number := last; number > 0; number-- {
-		s, err := openScanner(cfg, number, last, limit)
+// startOf is findSegment for readers, who with 0 mean the oldest there is.
+func startOf(cfg *Config, seq uint64, x extent) (*scanner, error) {
+	if seq == 0 {
+		return openScanner(cfg, x.first, x)
+	}
+	return findSegment(cfg, seq, x)
+}
+
+// findSegment opens the segment in which the entry after seq lies.
+func findSegment(cfg *Config, seq uint64, x extent) (*scanner, error) {
+	for number := x.last; ; number-- {
+		s, err := openScanner(cfg, number, x)
 		if err != nil {
 			return nil, err
 		}
@@ -116,11 +126,13 @@ func findSegment(cfg *Config, seq, last uint64, limit int64) (*scanner, error) {
 		if err := s.file.Close(); err != nil {
 			return nil, err
 		}
+		if number == x.first {
+			return nil, fmt.Errorf("%w: it begins after sequence %d, asked was what follows %d", ErrArchived, s.head.base.Seq, seq)
+		}
 	}
-	return nil, fmt.Errorf("%w: no segment begins the chain", ErrCorrupt)
 }
 
-func openScanner(cfg *Config, number, last uint64, limit int64) (*scanner, error) {
+func openScanner(cfg *Config, number uint64, x extent) (*scanner, error) {
 	f, h, err := readHeader(cfg, number, openRead)
 	if err != nil {
 		return nil, err
@@ -129,15 +141,15 @@ func openScanner(cfg *Config, number, last uint64, limit int64) (*scanner, error
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	if number == last && limit > 0 {
-		size = min(size, limit)
+	if number == x.last && x.limit > 0 {
+		size = min(size, x.limit)
 	}
 	return newScanner(f, h, size), nil
 }
 
 // nextSegment opens the segment after s, whose file is closed, and checks the join.
-func nextSegment(cfg *Config, s *scanner, last uint64, limit int64) (*scanner, error) {
-	next, err := openScanner(cfg, s.head.number+1, last, limit)
+func nextSegment(cfg *Config, s *scanner, x extent) (*scanner, error) {
+	next, err := openScanner(cfg, s.head.number+1, x)
 	if err != nil {
 		return nil, err
 	}

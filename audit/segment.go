@@ -22,6 +22,8 @@ var (
 	ErrForeign = errors.New("audit journal belongs to another store")
 	// ErrVersion is returned for a journal that a newer version has written.
 	ErrVersion = errors.New("audit journal has a newer format")
+	// ErrArchived is returned for what lies before the first event that the folder still holds.
+	ErrArchived = errors.New("the audit journal begins later: what was before is archived")
 )
 
 const (
@@ -94,7 +96,7 @@ func (h *header) check(store [16]byte, number uint64) error {
 		return fmt.Errorf("%w: this is segment %d under the name of %d", ErrCorrupt, h.number, number)
 	case h.marker > h.base.Seq:
 		return fmt.Errorf("%w: marker %d is after the last sequence %d", ErrCorrupt, h.marker, h.base.Seq)
-	case number == 1 && h.base != Position{Hash: genesis(store)}:
+	case h.base.Seq == 0 && h.base.Hash != genesis(store):
 		return fmt.Errorf("%w: the first segment does not begin the chain", ErrCorrupt)
 	}
 	return nil
@@ -113,25 +115,35 @@ func segmentPath(dir string, number uint64) string {
 	return filepath.Join(dir, fmt.Sprintf("%0*d%s", segmentDigits, number, segmentSuffix))
 }
 
-// lastSegment returns the highest number n in dir, of segments 1..n; 0 when there is none. A gap is ErrCorrupt. Other
-// files are not ours and are left alone.
-func lastSegment(fsys durable.FS, dir string) (uint64, error) {
+// extent is which segments a journal has.
+type extent struct {
+	first, last uint64 // numbers; 0 when there is none
+	limit       int64  // how far the last may be read; 0 is its size
+}
+
+// live reports whether number is the last segment, and a server may append to it while it is read.
+func (x *extent) live(number uint64) bool { return number == x.last && x.limit == 0 }
+
+// segments looks which segments are in dir. The first may have any number, since old ones are archived; a gap behind it
+// is ErrCorrupt. Other files are not ours and are left alone.
+func segments(fsys durable.FS, dir string) (x extent, err error) {
 	entries, err := fsys.ReadDir(dir)
 	if err != nil {
-		return 0, err
+		return x, err
 	}
-	var last uint64
 	for _, e := range entries { // sorted by name, and so by number
 		number, ok := segmentNumber(e.Name())
-		if !ok {
+		switch {
+		case !ok:
 			continue
+		case x.last == 0:
+			x.first = number
+		case number != x.last+1:
+			return x, fmt.Errorf("%w: segment %d is missing", ErrCorrupt, x.last+1)
 		}
-		if number != last+1 {
-			return 0, fmt.Errorf("%w: segment %d is missing", ErrCorrupt, last+1)
-		}
-		last = number
+		x.last = number
 	}
-	return last, nil
+	return x, nil
 }
 
 func segmentNumber(name string) (uint64, bool) {
@@ -140,7 +152,7 @@ func segmentNumber(name string) (uint64, bool) {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(digits, 10, 64)
-	return n, err == nil
+	return n, err == nil && n > 0
 }
 
 // createSegment makes the segment that h describes, whole and durable, with zone bytes of zeros for groups. It never

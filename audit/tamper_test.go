@@ -292,7 +292,6 @@ func TestSurgeryOnSegments(t *testing.T) {
 	last := takeApart(m[name(n-1)])
 	last.groups = last.groups[:len(last.groups)-1]
 	for what, broken := range map[string]map[string]string{
-		"first missing":                   without(1),
 		"middle missing":                  without(2),
 		"last but one missing":            without(n - 1),
 		"last two swapped":                swapped,
@@ -359,8 +358,7 @@ func TestMarkerMustNotRunBackAtASegment(t *testing.T) {
 	for _, number := range []int{2, len(m)} {
 		header := []byte(m[name(number)][:audit.SegmentHeader])
 		binary.BigEndian.PutUint64(header[48:], 0)
-		sum := sha256.Sum256(header[:audit.SegmentHeader-32])
-		copy(header[audit.SegmentHeader-32:], sum[:])
+		reseal(header)
 		broken := with(m, name(number), string(header)+m[name(number)][audit.SegmentHeader:])
 		if _, err := audit.Verify(small(restore(broken))); !errors.Is(err, audit.ErrCorrupt) {
 			t.Errorf("segment %d: verify: got %v, want ErrCorrupt", number, err)
@@ -369,4 +367,10 @@ func TestMarkerMustNotRunBackAtASegment(t *testing.T) {
 			mustRefuse(t, "marker of the last segment", broken, audit.ErrCorrupt)
 		}
 	}
+}
+
+// reseal makes the checksum of a segment's header right.
+func reseal(segment []byte) {
+	sum := sha256.Sum256(segment[:audit.SegmentHeader-32])
+	copy(segment[audit.SegmentHeader-32:], sum[:])
 }

@@ -11,6 +11,7 @@ type Report struct {
 	Groups   uint64
 	Entries  uint64
 	Bytes    int64    // of headers and groups, without preallocation
+	Base     Position // before the first group; Seq 0 is the journal's beginning
 	End      Position // after the last valid group
 	Marker   uint64   // of the last valid group
 	Torn     int64    // bytes behind it: a group that a crash left unfinished, or that is being written now
@@ -18,6 +19,9 @@ type Report struct {
 
 // Verify reads the whole journal: the chain, the sequences, each entry, the markers, and the joins of the segments. It
 // writes nothing and may run while a server appends. The report tells how far it came, also with an error.
+//
+// A journal whose oldest segments are gone verifies, and Base says from where: that they were archived, and not cut off
+// by somebody, only the store's head or a signed checkpoint can tell.
 func Verify(cfg Config) (Report, error) {
 	cfg = cfg.withDefaults()
 	var r Report
@@ -28,17 +32,17 @@ func Verify(cfg Config) (Report, error) {
 }
 
 func (r *Report) verify(cfg *Config) error {
-	last, err := findLast(cfg)
+	x, err := findSegments(cfg)
 	if err != nil {
 		return err
 	}
 	var before *scanner
-	for number := uint64(1); number <= last; number++ {
-		s, err := openScanner(cfg, number, last, 0)
+	for number := x.first; number <= x.last; number++ {
+		s, err := openScanner(cfg, number, x)
 		if err != nil {
 			return err
 		}
-		err = r.segment(s, before, number == last)
+		err = r.segment(s, before, number == x.last)
 		if err := errors.Join(err, s.file.Close()); err != nil {
 			return fmt.Errorf("segment %d: %w", number, err)
 		}
@@ -53,6 +57,8 @@ func (r *Report) segment(s, before *scanner, last bool) error {
 		if err := before.join(&s.head); err != nil {
 			return err
 		}
+	} else {
+		r.Base = s.end
 	}
 	r.Segments++
 	r.Bytes += segmentHeader

@@ -14,6 +14,7 @@ type Journal interface {
 	Append(p audit.Priority, events ...audit.Event) (audit.Position, error)
 	Buffer(e audit.Event)
 	SetCommitted(seq uint64)
+	Base() audit.Position
 	End() audit.Position
 	Marker() uint64
 	HashAt(seq uint64) (hash [32]byte, ok bool, err error)

@@ -48,6 +48,7 @@ var (
 	ErrRolledBack = errors.New("the store was rolled back")
 	// ErrForeignJournal: the journal belongs to another store or another past of this one.
 	ErrForeignJournal = errors.New("the journal does not belong to this store")
-	// ErrJournalCut: the journal ends before what the store has committed.
+	// ErrJournalCut: the journal ends before what the store has committed, or
+	// begins after what was archived.
 	ErrJournalCut = errors.New("the journal was cut")
 )

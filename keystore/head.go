@@ -39,6 +39,7 @@ type head struct {
 	digest     digest
 	position   audit.Position // of the journal, just before this commit
 	clock      int64          // the highest that the store has seen, seconds
+	archived   uint64         // the journal may begin up to here, and no later; see Tx.ArchiveJournal
 	indexed    []string       // Config.IndexedAttributes; shared, not changed
 }
 
@@ -54,6 +55,9 @@ func (h *head) encode(w *ttlv.Writer) {
 	w.ByteString(tagDigest, sum)
 	w.ByteString(tagHash, h.position.Hash[:])
 	w.DateTime(tagClock, h.clock)
+	if h.archived > 0 {
+		w.LongInteger(tagArchived, int64(h.archived))
+	}
 	for _, name := range h.indexed {
 		w.TextString(tagIndexed, name)
 	}
@@ -99,6 +103,13 @@ func decodeHead(plain []byte) (h head, err error) {
 		h.digest[i] = binary.BigEndian.Uint64(sum[8*i:])
 	}
 	copy(h.position.Hash[:], hash)
+	if it, ok := r.Take(tagArchived); ok {
+		n, err := it.LongInteger()
+		if err != nil {
+			return h, errRecord
+		}
+		h.archived = uint64(n)
+	}
 	for !r.Done() {
 		it, _ := r.Take(tagIndexed)
 		name, err := it.Text()

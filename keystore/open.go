@@ -167,7 +167,7 @@ func create(ctx context.Context, cfg Config) error {
 		return errors.Join(kv.Put(metaKey, first.encode()), kv.Put(storeKeyKey(1), wrapped),
 			kv.Put(canaryKey, box.seal(familyCanary, single, 1, newCanary())))
 	}, func(kv KV) (err error) {
-		h.commits = 0
+		h.commits, h.archived = 0, cfg.Journal.Base().Seq
 		h.position, err = cfg.Journal.Append(audit.Urgent, audit.Event{Class: audit.Note, Outcome: audit.Success, Operation: "Store Created"})
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrAudit, err)
@@ -324,6 +324,9 @@ func (s *Store) compareJournal(h *head) (lost []audit.Event, err error) {
 	j, at := s.cfg.Journal, h.position.Seq
 	if end := j.End().Seq; end < at {
 		return nil, fmt.Errorf("%w: it ends at sequence %d, the store has committed %d: an old journal was put back, or its end was removed; put the right journal back, or restore store and journal from one backup", ErrJournalCut, end, at)
+	}
+	if base := j.Base().Seq; base > at || base > h.archived {
+		return nil, fmt.Errorf("%w: it begins after sequence %d, and only what is up to %d was archived: its beginning was removed, or store and journal are of two times; put the missing segments back", ErrJournalCut, base, h.archived)
 	}
 	hash, ok, err := j.HashAt(at)
 	if err != nil {

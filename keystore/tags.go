@@ -50,6 +50,7 @@ const (
 	tagClock      ttlv.Tag = 0x540019
 	tagIndexed    ttlv.Tag = 0x54001a
 	tagStamp      ttlv.Tag = 0x54001b
+	tagArchived   ttlv.Tag = 0x54001c
 
 	tagMeta       ttlv.Tag = 0x540020 // in clear
 	tagFormat     ttlv.Tag = 0x540021

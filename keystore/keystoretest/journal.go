@@ -146,6 +146,9 @@ func (j *MemoryJournal) SetCommitted(seq uint64) {
 	j.marker = max(j.marker, seq)
 }
 
+// Base implements keystore.Journal: nothing is ever archived.
+func (j *MemoryJournal) Base() audit.Position { return audit.Position{} }
+
 // End implements keystore.Journal.
 func (j *MemoryJournal) End() audit.Position { return j.tape.last().end }
 
