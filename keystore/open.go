@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -283,17 +282,13 @@ func openKeys(kv KV, root *secret.Bytes) (*keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkRootKey(root); err != nil {
+	if err := m.checkKey(root); err != nil {
 		return nil, err
-	}
-	check, err := checkValue(root, m.store)
-	if err != nil {
-		return nil, err
-	}
-	if subtle.ConstantTimeCompare(check, m.check) != 1 {
-		return nil, fmt.Errorf("%w: the store was made with another one; find the root key that belongs to store %x", ErrWrongRootKey, m.store)
 	}
 	keys := &keyring{store: m.store}
+	if keys.origin, err = origin(kv); err != nil {
+		return nil, err
+	}
 	for generation := uint32(1); ; generation++ {
 		wrapped, err := kv.Get(storeKeyKey(generation))
 		if err != nil {

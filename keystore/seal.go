@@ -57,6 +57,7 @@ type keyring struct {
 	records []cipher.AEAD // by generation, from 1
 	index   *secret.Bytes
 	digest  *secret.Bytes
+	origin  [sha256.Size]byte // of what the root key opened; see origin
 }
 
 // derive returns 32 bytes for one purpose.

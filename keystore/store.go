@@ -199,6 +199,7 @@ type Info struct {
 	Position   audit.Position // of the journal, at the last commit
 	Archived   uint64         // the journal may begin up to this sequence
 	Clock      int64          // seconds; the highest that the store has seen
+	Stamp      uint64         // of the newest object's identifier; see StampTime
 	Failed     error          // why the store takes no changes any more; nil: it does
 }
 
@@ -207,7 +208,8 @@ func (s *Store) Info() Info {
 	h := s.head.Load()
 	return Info{
 		StoreID: s.keys.store, Objects: h.objects, Tombstones: h.tombstones, Records: h.records,
-		Generation: s.keys.current, Commits: h.commits, Position: h.position, Archived: h.archived, Clock: s.clock.Load(), Failed: s.failure(),
+		Generation: s.keys.current, Commits: h.commits, Position: h.position, Archived: h.archived,
+		Clock: s.clock.Load(), Stamp: h.stamp, Failed: s.failure(),
 	}
 }
 

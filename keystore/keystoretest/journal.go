@@ -23,6 +23,10 @@ type tapeGroup struct {
 	marker uint64
 }
 
+// NewTape returns a tape that begins at a position, as the journal of a store
+// does that was restored from a backup.
+func NewTape(base audit.Position) *Tape { return &Tape{groups: []tapeGroup{{end: base}}} }
+
 // Open returns a journal that goes on where the tape ends.
 func (t *Tape) Open() *MemoryJournal {
 	j := &MemoryJournal{tape: t, marker: t.last().marker}
