@@ -226,6 +226,7 @@ func fork(ctx context.Context, cfg Config, reason string) error {
 		}
 		return nil
 	}, func(kv KV) (err error) {
+		h.archived = cfg.Journal.Base().Seq
 		h.writes += forkJump()
 		h.clock = max(h.clock, cfg.Now().Unix())
 		h.position, err = cfg.Journal.Append(audit.Urgent, audit.Event{

@@ -13,6 +13,7 @@ import (
 // as a disk outlives a process. The zero Tape is empty.
 type Tape struct {
 	mu     sync.Mutex
+	base   audit.Position
 	groups []tapeGroup
 }
 
@@ -25,7 +26,9 @@ type tapeGroup struct {
 
 // NewTape returns a tape that begins at a position, as the journal of a store
 // does that was restored from a backup.
-func NewTape(base audit.Position) *Tape { return &Tape{groups: []tapeGroup{{end: base}}} }
+func NewTape(base audit.Position) *Tape {
+	return &Tape{base: base, groups: []tapeGroup{{end: base}}}
+}
 
 // Open returns a journal that goes on where the tape ends.
 func (t *Tape) Open() *MemoryJournal {
@@ -151,7 +154,7 @@ func (j *MemoryJournal) SetCommitted(seq uint64) {
 }
 
 // Base implements keystore.Journal: nothing is ever archived.
-func (j *MemoryJournal) Base() audit.Position { return audit.Position{} }
+func (j *MemoryJournal) Base() audit.Position { return j.tape.base }
 
 // End implements keystore.Journal.
 func (j *MemoryJournal) End() audit.Position { return j.tape.last().end }
