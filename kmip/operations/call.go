@@ -26,6 +26,7 @@ type Call struct {
 	// key holds the object that Prepare makes or takes in; Reset wipes it.
 	key     ttlv.Writer
 	scratch ttlv.Writer // for values that are looked at and forgotten
+	random  []byte      // for a key that Apply makes; Reset wipes it
 }
 
 // requests has room for each operation's request, so that decoding one reuses
@@ -52,6 +53,7 @@ const keepBuffer = 4 << 10
 func (c *Call) Reset() {
 	key, scratch := c.key.Bytes(), c.scratch.Bytes()
 	secret.Clear(key[:cap(key)])
+	secret.Clear(c.random)
 	*c = Call{key: *ttlv.NewWriter(kept(key)), scratch: *ttlv.NewWriter(kept(scratch))}
 }
 

@@ -1,6 +1,7 @@
 package operations
 
 import (
+	"crypto/rand"
 	"errors"
 
 	"github.com/gemalto/kmip-go/kmip14"
@@ -21,9 +22,27 @@ func prepareCreate(o *Operations, c *Call) error {
 	}
 	d := &c.draft
 	d.begin(r.ObjectType, false)
-	if err := d.template(&r.Template, c.Version); err != nil {
+	d.object.UniqueIdentifier = o.store.NewUID()
+	if err := d.setAll(r.Template.Attributes, c.Version); err != nil {
 		return err
 	}
+	if len(r.Template.Names) > 0 { // they are in the store
+		c.draw()
+		return nil
+	}
+	return c.make()
+}
+
+// draw draws the random bytes of a key whose algorithm and length the store
+// knows: Apply may run again, and has to make the same key each time.
+func (c *Call) draw() {
+	c.random = make([]byte, maxKeyBits/8)
+	_, _ = rand.Read(c.random) // it never returns an error
+}
+
+// make makes the draft's key, and what the server says of it.
+func (c *Call) make() error {
+	d := &c.draft
 	alg, err := d.required(c.Version)
 	if err != nil {
 		return err
@@ -32,19 +51,13 @@ func prepareCreate(o *Operations, c *Call) error {
 	if err != nil {
 		return err
 	}
-	o.generate(c, alg, length)
-	return nil
-}
-
-// generate makes the draft's key and what the server says of it.
-func (o *Operations) generate(c *Call, alg kmip14.CryptographicAlgorithm, length int32) {
-	d := &c.draft
 	d.object.CryptographicLength = length
-	d.object.Value = generateKey(&c.key, alg, length)
+	c.key.Reset(c.key.Bytes())
+	d.object.Value = generateKey(&c.key, c.random, alg, length)
 	material := d.object.Value.Find(kmip14.TagKeyBlock).Find(kmip14.TagKeyValue).Find(kmip14.TagKeyMaterial)
 	d.give("Digest", digest(material, kmip14.KeyFormatTypeRaw))
 	d.give("Random Number Generator", valueRNG)
-	d.object.UniqueIdentifier = o.store.NewUID()
+	return nil
 }
 
 // required holds the draft to what all symmetric keys must be given, and to
@@ -65,6 +78,14 @@ func (d *draft) required(v kmip.Version) (kmip14.CryptographicAlgorithm, error) 
 }
 
 func applyCreate(_ *Operations, tx *Tx, c *Call) error {
+	if r := &c.request.create; len(r.Template.Names) > 0 {
+		if err := c.draft.byTemplate(tx, &r.Template, c.Version); err != nil {
+			return err
+		}
+		if err := c.make(); err != nil {
+			return err
+		}
+	}
 	if err := c.create(tx); err != nil {
 		return err
 	}

@@ -40,14 +40,8 @@ func (d *draft) begin(t kmip14.ObjectType, registered bool) {
 	d.object.Fresh = true
 }
 
-// template sets the attributes of a Template-Attribute (section 2.1.8).
-func (d *draft) template(t *kmip.TemplateAttribute, v kmip.Version) error {
-	if len(t.Names) > 0 {
-		return kmip.NewError(kmip14.ResultReasonItemNotFound, "there is no Template of this Name")
-	}
-	return d.setAll(t.Attributes, v)
-}
-
+// setAll sets the attributes of a Template-Attribute (section 2.1.8), Templates
+// aside.
 func (d *draft) setAll(list []kmip.Attribute, v kmip.Version) error {
 	for i := range list {
 		if err := d.set(&list[i], v); err != nil {
@@ -64,6 +58,11 @@ func (d *draft) set(a *kmip.Attribute, v kmip.Version) error {
 	if err != nil {
 		return err
 	}
+	return d.place(rule, a, v)
+}
+
+// place sets an attribute that may be set.
+func (d *draft) place(rule *kmip.AttributeRule, a *kmip.Attribute, v kmip.Version) error {
 	if d.given++; d.given > maxInstances {
 		return tooManyInstances()
 	}
@@ -203,6 +202,8 @@ func settable(a *kmip.Attribute, v kmip.Version, t keystore.ObjectType, refuse f
 		return nil, refuse("the attribute %s is set by the server alone", rule.Name)
 	case !rule.Objects.Has(kmip14.ObjectType(t)):
 		return nil, refuse("the attribute %s is not one of this type of object", rule.Name)
+	case t == keystore.Template && !ofTemplate(rule):
+		return nil, refuse("the attribute %s stands inside a Template, not beside it", rule.Name)
 	}
 	return rule, nil
 }

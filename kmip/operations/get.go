@@ -97,6 +97,9 @@ func (c *Call) writeObject(obj *keystore.Object) error {
 	}
 	alg := obj.CryptographicAlgorithm
 	switch {
+	case obj.Type == keystore.Template && want == 0:
+		writeTemplate(c.W, obj.Value, c.Version)
+		return nil
 	case !block.IsZero() && !kmip.ValueIn(kmip14.TagKeyFormatType, want, c.Version),
 		alg != 0 && !kmip.ValueIn(kmip14.TagCryptographicAlgorithm, alg, c.Version):
 		return kmip.NewError(kmip14.ResultReasonKeyFormatTypeNotSupported, "KMIP %v has no words for this key", c.Version)

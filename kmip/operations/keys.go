@@ -105,13 +105,18 @@ func checkLength(alg kmip14.CryptographicAlgorithm, length int32) (int32, error)
 }
 
 // generateKey writes a new Symmetric Key in the format Raw to w, which must be
-// empty, and returns it, a view.
-func generateKey(w *ttlv.Writer, alg kmip14.CryptographicAlgorithm, length int32) ttlv.Item {
+// empty, and returns it, a view. Its bytes are the first of random, or new ones
+// if that is nil.
+func generateKey(w *ttlv.Writer, random []byte, alg kmip14.CryptographicAlgorithm, length int32) ttlv.Item {
 	var zeros [maxKeyBits / 8]byte
 	kmip.WriteSymmetricKey(w, zeros[:keySize(alg, length)], alg, length)
 	object, _ := ttlv.Parse(w.Bytes())
 	material := object.Find(kmip14.TagKeyBlock).Find(kmip14.TagKeyValue).Find(kmip14.TagKeyMaterial).Value()
-	_, _ = rand.Read(material) // it never returns an error
+	if random != nil {
+		copy(material, random)
+	} else {
+		_, _ = rand.Read(material) // it never returns an error
+	}
 	if withParity(alg) {
 		for i, b := range material {
 			material[i] = b&^1 | byte(bits.OnesCount8(b&^1)+1)&1

@@ -25,7 +25,7 @@ func allFunctions(v kmip.Version) *kmip.QueryRequest {
 // What Query says is done is what is done: the table, no more and no less.
 func TestQueryListsTheTable(t *testing.T) {
 	r := newRig(t)
-	taken := []kmip14.ObjectType{kmip14.ObjectTypeSymmetricKey, kmip14.ObjectTypeSecretData, kmip14.ObjectTypeOpaqueObject}
+	taken := []kmip14.ObjectType{kmip14.ObjectTypeSymmetricKey, kmip14.ObjectTypeTemplate, kmip14.ObjectTypeSecretData, kmip14.ObjectTypeOpaqueObject}
 	for _, v := range versions {
 		var out kmip.QueryResponse
 		r.ok(v, kmip14.OperationQuery, allFunctions(v), &out)

@@ -14,6 +14,7 @@ var objectTypes = [...]struct {
 	register   func(c *Call) error
 }{
 	{kmip14.ObjectTypeSymmetricKey, registerSymmetricKey},
+	{kmip14.ObjectTypeTemplate, registerTemplate},
 	{kmip14.ObjectTypeSecretData, registerSecretData},
 	{kmip14.ObjectTypeOpaqueObject, registerOpaqueObject},
 }
@@ -24,17 +25,26 @@ func prepareRegister(o *Operations, c *Call) error {
 	if err := r.Decode(c.Payload, c.Version); err != nil {
 		return mismatch(c.Payload, r.ObjectType, err)
 	}
+	complete := registerOf(r.ObjectType)
+	if complete == nil {
+		return featureNotSupported("objects of the type %v are not supported", r.ObjectType)
+	}
+	c.draft.begin(r.ObjectType, true)
+	c.draft.object.UniqueIdentifier = o.store.NewUID()
+	if err := c.draft.setAll(r.Template.Attributes, c.Version); err != nil || len(r.Template.Names) > 0 {
+		return err // the Templates are in the store
+	}
+	return complete(c)
+}
+
+// registerOf returns how objects of the type are taken in, nil if they are not.
+func registerOf(t kmip14.ObjectType) func(c *Call) error {
 	for i := range objectTypes {
-		if objectTypes[i].objectType == r.ObjectType {
-			c.draft.begin(r.ObjectType, true)
-			if err := c.draft.template(&r.Template, c.Version); err != nil {
-				return err
-			}
-			c.draft.object.UniqueIdentifier = o.store.NewUID()
-			return objectTypes[i].register(c)
+		if objectTypes[i].objectType == t {
+			return objectTypes[i].register
 		}
 	}
-	return featureNotSupported("objects of the type %v are not supported", r.ObjectType)
+	return nil
 }
 
 // mismatch turns a missing object into an Invalid Field when there is one of
@@ -181,6 +191,15 @@ func (c *Call) registerElsewhere(alg kmip14.CryptographicAlgorithm) error {
 }
 
 func applyRegister(_ *Operations, tx *Tx, c *Call) error {
+	if r := &c.request.register; len(r.Template.Names) > 0 {
+		if err := c.draft.byTemplate(tx, &r.Template, c.Version); err != nil {
+			return err
+		}
+		c.key.Reset(c.key.Bytes())
+		if err := registerOf(r.ObjectType)(c); err != nil {
+			return err
+		}
+	}
 	if err := c.create(tx); err != nil {
 		return err
 	}
