@@ -108,7 +108,7 @@ func (d *draft) byTemplate(tx *Tx, t *kmip.TemplateAttribute, v kmip.Version) er
 		if err != nil {
 			return err
 		}
-		all = handOn(all, object.Value)
+		all = handOn(all, object)
 	}
 	for i := range t.Attributes {
 		all = merge(all, handedOn{t.Attributes[i], v})
@@ -124,10 +124,14 @@ func (d *draft) byTemplate(tx *Tx, t *kmip.TemplateAttribute, v kmip.Version) er
 	return nil
 }
 
-// handOn appends what a Template hands on.
-func handOn(all []handedOn, template ttlv.Item) []handedOn {
+// handOn appends what a Template hands on: what is inside, and an Operation
+// Policy Name beside it, which is never the Template's own (section 3.18.2.3).
+func handOn(all []handedOn, template *keystore.Object) []handedOn {
 	newest := kmip.Versions()[0]
-	items, _ := template.Items()
+	if policy, ok := template.Attribute("Operation Policy Name", 0); ok {
+		all = merge(all, handedOn{kmip.Attribute{Name: []byte(policy.Name), Value: policy.Value}, newest})
+	}
+	items, _ := template.Value.Items()
 	for {
 		it, ok := items.Next()
 		if !ok {

@@ -111,6 +111,20 @@ func TestTemplateHandsOn(t *testing.T) {
 	}
 }
 
+// The Operation Policy beside a Template is for what is made by it.
+func TestTemplateHandsOnItsPolicy(t *testing.T) {
+	r := newRig(t)
+	r.taken(kmip.V1_0, kmip14.ObjectTypeTemplate, templateObject(mask()), kmip.NameAttribute("t"), kmip.TextAttribute("Operation Policy Name", "group-read"))
+	uid := r.createdBy(kmip.V1_0, []string{"t"}, aes(256)...)
+	if got := r.all(uid, "Operation Policy Name"); got != "group-read" {
+		t.Errorf("the key's policy is %q", got)
+	}
+	uid = r.createdBy(kmip.V1_0, []string{"t"}, aes(256, kmip.TextAttribute("Operation Policy Name", "default"))...)
+	if got := r.all(uid, "Operation Policy Name"); got != "default" {
+		t.Errorf("the request's policy became %q", got)
+	}
+}
+
 // A Template works for Register too, and for other types of object.
 func TestRegisterByTemplate(t *testing.T) {
 	r := newRig(t)
