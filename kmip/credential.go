@@ -21,6 +21,12 @@ type Credential struct {
 	Attestation Attestation
 }
 
+// IsUsername tells whether c is a Username and Password.
+func (c *Credential) IsUsername() bool { return c.Type == kmip14.CredentialTypeUsernameAndPassword }
+
+// IsDevice tells whether c is a Device credential.
+func (c *Credential) IsDevice() bool { return c.Type == kmip14.CredentialTypeDevice }
+
 // An Attestation is the Credential Value of that type (1.2).
 type Attestation struct {
 	NonceID, NonceValue []byte
