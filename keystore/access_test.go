@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keyreeve/keyreeve/audit"
 	"github.com/keyreeve/keyreeve/keystore"
 	kt "github.com/keyreeve/keyreeve/keystore/keystoretest"
 )
@@ -79,5 +80,18 @@ func checkAccess(t *testing.T, r *kt.Rig, what string, uid keystore.UID, shared 
 		if found := slices.Contains(locate(t, r, c.p, keystore.Query{}), uid); found != (c.look == nil) {
 			t.Errorf("%s, %s: Locate finds it: %v", what, c.name, found)
 		}
+	}
+}
+
+// TestRefuse: what is refused before an object is touched is in the journal,
+// with the reason that the principal is not told.
+func TestRefuse(t *testing.T) {
+	r := newRig(t, nil)
+	wants(t, "Refuse", r.Do(kt.Alice, kt.ObserveOp, func(tx *keystore.Tx) error { return tx.Refuse("the password is wrong") }), keystore.ErrPermission)
+	must(t, r.Journal.Flush())
+	events := r.Tape.Events()
+	last := events[len(events)-1]
+	if last.Class != audit.Denial || last.Outcome != audit.Denied || last.Reason != "the password is wrong" || last.User != kt.Alice.User || last.HasObject {
+		t.Errorf("the journal says %+v", last)
 	}
 }

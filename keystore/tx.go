@@ -200,6 +200,13 @@ func (tx *Tx) Edit(uid UID) (*Object, error) {
 	return o, nil
 }
 
+// Refuse returns ErrPermission, and has the journal say why: in words of the
+// caller's, which the principal is not told.
+func (tx *Tx) Refuse(reason string) error {
+	tx.refused = reason
+	return ErrPermission
+}
+
 // writable marks a view for promotion, and keeps operations from changing
 // anything whose Op says that they do not.
 func (tx *Tx) writable() error {

@@ -18,6 +18,7 @@ import (
 type work struct {
 	server    *Server
 	principal *operations.Principal
+	user      operations.Principal // what principal points to when the request is a user's
 	request   kmip.RequestMessage
 	items     []item
 
@@ -78,7 +79,7 @@ func (w *work) reset() {
 	}
 	w.items = w.items[:0]
 	w.request.Reset()
-	w.principal, w.buffer, w.failure = nil, nil, nil
+	w.principal, w.user, w.buffer, w.failure = nil, operations.Principal{}, nil, nil
 	w.placeholder = operations.Placeholder{}
 	w.header, w.writer = kmip.ResponseHeader{}, kmip.ResponseWriter{} // the buffer is the caller's again
 }
@@ -100,6 +101,12 @@ func (w *work) answer(ctx context.Context, request []byte) (out []byte, open boo
 	}
 	if err := w.uniqueIDs(); err != nil {
 		return w.malformed(h.Version, err)
+	}
+	if err := w.authenticate(ctx); err != nil {
+		if ctx.Err() != nil { // the server ends, and nobody knows whether it was right
+			return nil, false
+		}
+		return w.notAuthenticated(ctx, err), true
 	}
 	store, changes := w.prepare(ctx)
 	if !store {

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/keyreeve/keyreeve/kmip"
 	"github.com/keyreeve/keyreeve/kmip/operations"
 )
 
@@ -35,6 +36,12 @@ type Config struct {
 	// Identify says who the peer of a completed handshake is. Its error ends
 	// the connection and is logged as a failed handshake.
 	Identify func(tls.ConnectionState) (Peer, error)
+	// Authenticate says which user a request is from by its credentials, "" for
+	// the client itself. On an error nothing of the message is carried out, and
+	// the client is told no more than that; its text goes to the journal and the
+	// log, with the user if one is returned with it. It is asked for each message
+	// that needs the store or has credentials. nil ignores credentials.
+	Authenticate func(context.Context, *operations.Principal, []kmip.Credential) (user string, err error)
 	// ClassifyHandshakeError tells a failed handshake's kind (from a fixed
 	// table, for metrics), the level it deserves in the log, and in words what
 	// an administrator can do. nil logs the error as it is.
@@ -48,14 +55,15 @@ type Config struct {
 // A Server answers KMIP requests. Its methods may be called from several
 // goroutines.
 type Server struct {
-	operations *operations.Operations
-	tls        *tls.Config
-	identify   func(tls.ConnectionState) (Peer, error)
-	classify   func(error) (string, slog.Level, string)
-	limits     Limits
-	log        *limitedLog
-	metrics    *Metrics
-	now        func() time.Time
+	operations   *operations.Operations
+	tls          *tls.Config
+	identify     func(tls.ConnectionState) (Peer, error)
+	authenticate func(context.Context, *operations.Principal, []kmip.Credential) (string, error)
+	classify     func(error) (string, slog.Level, string)
+	limits       Limits
+	log          *limitedLog
+	metrics      *Metrics
+	now          func() time.Time
 
 	conns *connections
 	works sync.Pool // of *work
@@ -75,15 +83,16 @@ func New(c Config) *Server {
 		panic("kmipserver: Operations, TLS and Identify are required")
 	}
 	s := &Server{
-		operations: c.Operations,
-		tls:        c.TLS,
-		identify:   c.Identify,
-		classify:   c.ClassifyHandshakeError,
-		limits:     c.Limits.withDefaults(),
-		metrics:    c.Metrics,
-		now:        c.Now,
-		conns:      newConnections(),
-		listeners:  map[net.Listener]struct{}{},
+		operations:   c.Operations,
+		tls:          c.TLS,
+		identify:     c.Identify,
+		authenticate: c.Authenticate,
+		classify:     c.ClassifyHandshakeError,
+		limits:       c.Limits.withDefaults(),
+		metrics:      c.Metrics,
+		now:          c.Now,
+		conns:        newConnections(),
+		listeners:    map[net.Listener]struct{}{},
 	}
 	if s.classify == nil {
 		s.classify = func(err error) (string, slog.Level, string) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keyreeve/keyreeve/certs"
+	"github.com/keyreeve/keyreeve/kmip"
 	"github.com/keyreeve/keyreeve/kmip/kmipserver"
 	"github.com/keyreeve/keyreeve/kmip/operations"
 )
@@ -30,6 +31,8 @@ type Options struct {
 	Limits  kmipserver.Limits
 	Metrics *kmipserver.Metrics
 	TLS     func(*tls.Config) // changes the server's side before it starts
+	// Authenticate is the server's; see kmipserver.Config.
+	Authenticate func(context.Context, *operations.Principal, []kmip.Credential) (user string, err error)
 	// Listener is served instead of one on the loopback, such as a PipeListener
 	// in a synctest bubble.
 	Listener net.Listener
@@ -51,6 +54,7 @@ func Start(t testing.TB, ops *operations.Operations, o Options) *Server {
 		Operations:             ops,
 		TLS:                    authority.Server,
 		Identify:               authority.identify,
+		Authenticate:           o.Authenticate,
 		ClassifyHandshakeError: classify,
 		Limits:                 o.Limits,
 		Logger:                 slog.New(s.Log),

@@ -2,6 +2,7 @@ package operations
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/gemalto/kmip-go/kmip14"
@@ -117,6 +118,27 @@ func (o *Operations) Apply(tx *Tx, r *Row, c *Call) error {
 func (o *Operations) Do(ctx context.Context, p *Principal, changes bool, w keystore.Work) error {
 	return o.store.Do(ctx, p, changes, w)
 }
+
+// Refuse records in the journal that a message of p's was not carried out, and
+// why. Its error is the store's.
+func (o *Operations) Refuse(ctx context.Context, p *Principal, reason string) error {
+	err := o.store.Do(ctx, p, false, refusal(reason))
+	if errors.Is(err, keystore.ErrPermission) {
+		return nil
+	}
+	return err
+}
+
+// A refusal is a message that is only noted as refused.
+type refusal string
+
+var opAuthenticate = observe("Authenticate")
+
+// Run records the refusal.
+func (r refusal) Run(b *Batch) error { return b.Do(&opAuthenticate, r) }
+
+// Apply refuses.
+func (r refusal) Apply(tx *Tx) error { return tx.Refuse(string(r)) }
 
 // A Row is one operation of the table.
 type Row struct {
