@@ -163,7 +163,8 @@ type writer struct {
 // other error that the disk's state is unknown.
 func (w *writer) group(b *batch, end Position, marker uint64) (after Position, noSpace, err error) {
 	size := int64(len(b.buf)) // the hash before, in front, is as long as the hash behind
-	if noSpace, err = w.makeRoom(size, end, marker); err != nil {
+	start := w.cfg.Now()
+	if noSpace, err = w.makeRoom(size, end, marker, start); err != nil {
 		return end, nil, err
 	}
 	if b.n == 0 {
@@ -172,7 +173,6 @@ func (w *writer) group(b *batch, end Position, marker uint64) (after Position, n
 	if w.size-w.off < size {
 		return end, noSpace, fmt.Errorf("%w: %w", ErrDiskFull, noSpace)
 	}
-	start := w.cfg.Now()
 	after = w.seal(b, end, marker, start)
 	if _, err := w.file.WriteAt(b.buf[sha256.Size:], w.off); err != nil {
 		return end, nil, err
@@ -201,10 +201,10 @@ func (w *writer) seal(b *batch, end Position, marker uint64, now time.Time) Posi
 	return after
 }
 
-// makeRoom begins a new segment when this one has its size, and keeps zeros written ahead. noSpace says that the disk
-// was too full for one of them.
-func (w *writer) makeRoom(size int64, end Position, marker uint64) (noSpace, err error) {
-	if w.off >= w.cfg.SegmentBytes {
+// makeRoom begins a new segment when this one has its size or age, and keeps zeros written ahead. noSpace says that the
+// disk was too full for one of them.
+func (w *writer) makeRoom(size int64, end Position, marker uint64, now time.Time) (noSpace, err error) {
+	if w.off >= w.cfg.SegmentBytes || w.aged(now) {
 		if noSpace, err = w.rotate(end, marker); err != nil {
 			return nil, err
 		}
@@ -216,6 +216,12 @@ func (w *writer) makeRoom(size int64, end Position, marker uint64) (noSpace, err
 		return nil, err
 	}
 	return noSpace, nil
+}
+
+// aged reports whether a segment that holds something is old. A clock that was set back does not make it so.
+func (w *writer) aged(now time.Time) bool {
+	age := w.cfg.SegmentAge
+	return age > 0 && w.off > segmentHeader && now.UnixNano()-w.head.created >= int64(age)
 }
 
 var zeros [64 << 10]byte

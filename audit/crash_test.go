@@ -32,14 +32,24 @@ func event(name string) audit.Event {
 
 // ledger is what the journal has promised.
 type ledger struct {
-	created bool
-	acked   []string
-	last    audit.Position
-	marker  uint64
+	created  bool
+	acked    []string
+	last     audit.Position
+	marker   uint64
+	signed   []audit.Checkpoint
+	archived uint64 // the journal may begin up to here, as a store's head says
 }
 
-// work is a life of a journal: made, opened, filled over several segments, closed, opened again. It ends at the first
-// error.
+var crashSigner = func() *audit.Signer {
+	s, err := audit.NewSigner(make([]byte, 32))
+	if err != nil {
+		panic(err)
+	}
+	return s
+}()
+
+// work is a life of a journal: made, opened, filled over several segments, signed, closed, opened again, and its oldest
+// segments archived. It ends at the first error.
 func (l *ledger) work(cfg audit.Config) error {
 	if err := audit.Create(cfg); err != nil {
 		return err
@@ -70,7 +80,61 @@ func (l *ledger) live(cfg audit.Config, life int) error {
 		return err
 	}
 	l.acked = append(l.acked, buffered)
-	return j.Close()
+	if life > 0 {
+		if err := l.archive(j); err != nil {
+			return err
+		}
+	}
+	if err := j.Close(); err != nil {
+		return err
+	}
+	return l.sign(j)
+}
+
+func (l *ledger) sign(j *audit.Journal) error {
+	made, err := j.Checkpoint(crashSigner, l.archived)
+	l.signed = append(l.signed, made...)
+	return err
+}
+
+// archive takes the two oldest segments away.
+func (l *ledger) archive(j *audit.Journal) error {
+	all, err := j.Segments()
+	if err != nil {
+		return err
+	}
+	l.archived = all[1].End.Seq
+	if err := l.sign(j); err != nil {
+		return err
+	}
+	if n, err := j.Archive(l.archived, "archive"); err != nil || n != 2 {
+		return fmt.Errorf("archived %d segments: %w", n, err)
+	}
+	return nil
+}
+
+// whole returns the clients of all events, from the archive and the journal, each once.
+func whole(t *testing.T, cfg audit.Config, j *audit.Journal) (out []string) {
+	t.Helper()
+	last := uint64(0)
+	add := func(seq uint64, e audit.Event) error {
+		if seq <= last {
+			return nil // copied, and not removed yet
+		}
+		if last++; seq != last {
+			t.Errorf("sequence %d, want %d", seq, last)
+		}
+		out = append(out, e.Client)
+		return nil
+	}
+	cfg.Dir = "archive"
+	if err := audit.Read(cfg, 0, add); err != nil && !errors.Is(err, audit.ErrMissing) {
+		t.Fatalf("reading the archive: %v", err)
+	}
+	if err := j.Since(0, add); err != nil {
+		t.Fatalf("since: %v", err)
+	}
+	return out
 }
 
 func (l *ledger) append(j *audit.Journal, name string) error {
@@ -100,7 +164,10 @@ func (l *ledger) check(t *testing.T, cfg audit.Config) {
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
-	mustHold(t, names(t, j, 0), l.acked)
+	mustHold(t, whole(t, cfg, j), l.acked)
+	if base := j.Base().Seq; base > l.archived {
+		t.Errorf("the journal begins after %d, archived was up to %d", base, l.archived)
+	}
 	hash, ok, err := j.HashAt(l.last.Seq)
 	if l.last.Seq > 0 && (!ok || err != nil || hash != l.last.Hash) {
 		t.Errorf("HashAt(%d) = %x, %v, %v; want %x", l.last.Seq, hash, ok, err, l.last.Hash)
@@ -108,10 +175,20 @@ func (l *ledger) check(t *testing.T, cfg audit.Config) {
 	if _, err := j.Append(audit.Normal, event("afterwards")); err != nil {
 		t.Fatalf("append afterwards: %v", err)
 	}
+	if err := l.sign(j); err != nil {
+		t.Fatalf("signing afterwards: %v", err)
+	}
+	if _, err := j.Archive(l.archived, "archive"); err != nil {
+		t.Fatalf("archiving afterwards: %v", err)
+	}
+	if base := j.Base().Seq; base != l.archived {
+		t.Errorf("archived again, the journal begins after %d, want %d", base, l.archived)
+	}
+	mustHold(t, whole(t, cfg, j), l.acked)
 	if err := j.Close(); err != nil {
 		t.Fatalf("close: %v", err)
 	}
-	r, err := audit.Verify(cfg)
+	r, err := audit.VerifySigned(cfg, crashSigner.Public(), l.signed)
 	if err != nil || r.Torn != 0 {
 		t.Errorf("verify afterwards: %+v, %v", r, err)
 	}
@@ -154,7 +231,7 @@ func steps(t *testing.T) []string {
 	if err := l.work(small(d)); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(d.snapshot()); n < 3 {
+	if n := logs(d.snapshot()); n < 5 {
 		t.Fatalf("only %d segments: rotation is not covered", n)
 	}
 	taken := slices.Clone(d.steps)

@@ -20,6 +20,14 @@
 // The marker is the last sequence that the store has durably committed. At open only intents after it may be missing
 // from the store; a store that lacks an older one was rolled back.
 //
+// # Segments, checkpoints, archive
+//
+// A segment ends at a size or an age; the event after that begins the next. Beside each segment, NNNNNNNN.checkpoints
+// holds checkpoints: small texts, signed with Ed25519, that say where the chain was at a time. Whoever keeps one
+// elsewhere needs only the public key to find that anything before was changed, dropped or cut off (VerifySigned).
+// A Keeper signs as the journal grows, and takes old segments away if it is told to: first the store allows it and
+// records it, then a checkpoint says so, then the file is copied, read back, and removed, oldest first.
+//
 // # Invariants
 //
 //	J1  An event whose Append returned nil is on disk, and stays.
@@ -30,6 +38,9 @@
 //	J4  Markers never run backwards and never name a sequence that was not durable before.
 //	J5  After a failed write or sync nothing more is written until the journal was opened, and so checked, anew.
 //	J6  The journal never holds key material.
+//	J7  A checkpoint is signed only for what is durable. So one that names more than the journal holds proves that the
+//	    journal was put back to an earlier moment.
+//	J8  No segment is removed beyond the newest checkpoint, nor before its copy, if one is wanted, was synced and read.
 //
 // # What is trusted
 //

@@ -56,6 +56,7 @@ type Config struct {
 	StoreID      [16]byte         // of the store that this journal belongs to
 	Now          func() time.Time // nil means time.Now
 	SegmentBytes int64            // size at which a new segment begins; 0 or less means 64 MiB
+	SegmentAge   time.Duration    // age at which the next event begins a new one; 0 or less means at no age
 	Logger       *slog.Logger     // nil discards
 	Metrics      *Metrics         // nil counts nothing
 }
@@ -106,6 +107,9 @@ type Journal struct {
 	closed    bool
 
 	out writer
+
+	signing sync.Mutex // guards notes; held while a checkpoint is made
+	notes   notes
 
 	wake    chan struct{} // something is buffered, or the disk is full
 	kick    chan struct{} // the buffer is half full

@@ -26,8 +26,8 @@ func (tx *Tx) archiveJournal(seq uint64, reason string) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
-	if at := tx.head.position.Seq; seq > at {
-		return fmt.Errorf("%w: sequence %d is not committed yet, the store is at %d", ErrInvalid, seq, at)
+	if end := tx.store.cfg.Journal.End().Seq; seq > end { // this commit names a later one than end
+		return fmt.Errorf("%w: the journal ends at sequence %d, before %d", ErrInvalid, end, seq)
 	}
 	tx.reason = fmt.Sprintf("up to sequence %d: %s", seq, reason)
 	tx.head.archived = max(tx.head.archived, seq)

@@ -107,8 +107,8 @@ func TestArchiveJournalIsRecordedAndBounded(t *testing.T) {
 	if got := s.Info().Archived; got != third {
 		t.Errorf("archived %d, want %d", got, third)
 	}
-	if err := s.ArchiveJournal(ctx, s.Info().Position.Seq+1, "too far"); !errors.Is(err, keystore.ErrInvalid) {
-		t.Errorf("what is not committed was archived: %v", err)
+	if err := s.ArchiveJournal(ctx, s.j.End().Seq+1, "too far"); !errors.Is(err, keystore.ErrInvalid) {
+		t.Errorf("what is not there was archived: %v", err)
 	}
 	if err := s.ArchiveJournal(ctx, 1, "again, less"); err != nil || s.Info().Archived != third {
 		t.Errorf("archived %d, want %d: %v", s.Info().Archived, third, err)
