@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/keyreeve/keyreeve/internal/unixsock"
 )
@@ -30,6 +32,17 @@ func NewClient(socket string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return unixsock.Dial(ctx, socket) }
 	return &Client{base: "http://keyreeve", at: socket, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
 }
+
+// NewTLSClient returns a client of the server at host:port, which shows what
+// config holds. It connects when it is first used.
+func NewTLSClient(address string, config *tls.Config) *Client {
+	transport := &http.Transport{TLSClientConfig: config, TLSHandshakeTimeout: dialTimeout,
+		DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext}
+	return &Client{base: "https://" + address, at: address, http: &http.Client{Transport: transport}}
+}
+
+// dialTimeout is how long a server may take to answer at all.
+const dialTimeout = 10 * time.Second
 
 // Close drops connections that are kept open.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -59,6 +72,26 @@ func (c *Client) Revoke(ctx context.Context, name, reason string) (ClientRecord,
 	return call[ClientRecord](ctx, c, http.MethodPost, "/v1/clients/"+url.PathEscape(name)+"/revoke", RevokeRequest{reason})
 }
 
+// Admins lists all administrators, by name.
+func (c *Client) Admins(ctx context.Context) ([]AdminRecord, error) {
+	return call[[]AdminRecord](ctx, c, http.MethodGet, "/v1/admins", nil)
+}
+
+// Admin returns one administrator.
+func (c *Client) Admin(ctx context.Context, name string) (AdminRecord, error) {
+	return call[AdminRecord](ctx, c, http.MethodGet, "/v1/admins/"+url.PathEscape(name), nil)
+}
+
+// AddAdmin makes somebody an administrator.
+func (c *Client) AddAdmin(ctx context.Context, req AddAdminRequest) (AddedAdmin, error) {
+	return call[AddedAdmin](ctx, c, http.MethodPost, "/v1/admins", req)
+}
+
+// RevokeAdmin shuts an administrator out.
+func (c *Client) RevokeAdmin(ctx context.Context, name, reason string) (AdminRecord, error) {
+	return call[AdminRecord](ctx, c, http.MethodPost, "/v1/admins/"+url.PathEscape(name)+"/revoke", RevokeRequest{reason})
+}
+
 // Keys returns a page of keys, oldest first; see KeyPage.
 func (c *Client) Keys(ctx context.Context, query KeyQuery) (page KeyPage, err error) {
 	path, err := withQuery("/v1/keys", query)
@@ -85,6 +118,10 @@ func (c *Client) unreachable(err error) error {
 	}
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("%w: nobody answers at %s", ErrNotRunning, c.at)
+	}
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "remote error" { // an alert: to a stranger the server says no more
+		return &Error{Code: CodeForbidden, Message: fmt.Sprintf("the server at %s does not take this certificate (%v)", c.at, op.Err),
+			Hint: "its log says why; keyreeve admin list, on its machine, shows who is an administrator"}
 	}
 	return fmt.Errorf("asking the server at %s: %w", c.at, err)
 }

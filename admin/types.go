@@ -13,8 +13,9 @@ type Status struct {
 	Version     string      `json:"version"`
 	Data        string      `json:"data"`
 	StoreID     string      `json:"store_id"`
-	Listen      string      `json:"listen"`            // the address that is bound
-	Metrics     string      `json:"metrics,omitempty"` // empty when turned off
+	Listen      string      `json:"listen"`                 // the address that is bound
+	AdminListen string      `json:"admin_listen,omitempty"` // empty when turned off
+	Metrics     string      `json:"metrics,omitempty"`      // empty when turned off
 	Certificate Thumbprints `json:"certificate"`
 	Expires     time.Time   `json:"expires"` // of the server's certificate
 	Started     time.Time   `json:"started"`
@@ -85,6 +86,36 @@ type Enrolled struct {
 // RevokeRequest is the body of POST /v1/clients/{name}/revoke.
 type RevokeRequest struct {
 	Reason string `json:"reason"`
+}
+
+// AdminRecord is what GET /v1/admins lists and GET /v1/admins/{name} returns.
+type AdminRecord struct {
+	Name         string        `json:"name"`
+	Role         Role          `json:"role"`
+	Kind         string        `json:"kind"` // issued, csr or pinned
+	Created      time.Time     `json:"created"`
+	Expires      time.Time     `json:"expires,omitzero"`
+	Revoked      *Revocation   `json:"revoked,omitempty"`
+	Certificates []Certificate `json:"certificates,omitempty"`
+}
+
+// AddAdminRequest is the body of POST /v1/admins. Kind is KindIssued or KindCSR
+// with a CSR, or KindPinned with a Certificate, in PEM.
+type AddAdminRequest struct {
+	Name        string `json:"name"`
+	Role        Role   `json:"role"` // viewer, operator or agent
+	Kind        string `json:"kind"`
+	CSR         []byte `json:"csr,omitempty"`
+	Certificate []byte `json:"certificate,omitempty"`
+}
+
+// AddedAdmin is the answer to it. Certificate is set when one was signed.
+type AddedAdmin struct {
+	Admin       AdminRecord `json:"admin"`
+	Certificate []byte      `json:"certificate,omitempty"` // PEM
+	CA          []byte      `json:"ca"`                    // PEM, the store's CA
+	Server      Thumbprints `json:"server"`
+	Replaced    bool        `json:"replaced,omitempty"` // a revoked administrator had this name
 }
 
 // Key is what GET /v1/keys lists and GET /v1/keys/{uid} returns: metadata only.

@@ -98,7 +98,7 @@ func readCertificates(path string) ([]*x509.Certificate, error) {
 func readKeyFor(cert *x509.Certificate, path string) (crypto.Signer, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading the server's key: %w", err)
+		return nil, fmt.Errorf("reading the private key: %w", err)
 	}
 	defer secret.Clear(data)
 	found := 0
@@ -119,7 +119,7 @@ func readKeyFor(cert *x509.Certificate, path string) (crypto.Signer, error) {
 	if found == 0 {
 		return nil, fmt.Errorf("reading %s: no private key found: want PEM that starts with -----BEGIN PRIVATE KEY-----", path)
 	}
-	return nil, fmt.Errorf("reading %s: the key does not belong to the certificate %s in %s", path, describe(cert), ServerCertificateFile)
+	return nil, fmt.Errorf("reading %s: the key does not belong to the certificate %s beside it", path, describe(cert))
 }
 
 func checkServer(chain, roots []*x509.Certificate, now time.Time) error {

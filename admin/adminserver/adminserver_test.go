@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -17,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,14 +39,38 @@ type world struct {
 	dir      string
 	store    *keystore.Store
 	journal  *audit.Journal
+	ca       *certs.CA
 	registry *certs.Registry
+	admins   *certs.Registry
 	client   *admin.Client
 	socket   string
-	log      bytes.Buffer
+	https    string       // address
+	ahead    atomic.Int64 // of the clock, in nanoseconds
+	log      buffer
 
 	mu     sync.Mutex
 	closed []string // clients whose connections were to be closed
 }
+
+// A buffer is written by the server while a test reads it.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
 
 func rootKey() *secret.Bytes {
 	key := secret.New(keystore.RootKeySize)
@@ -86,29 +112,48 @@ func (w *world) check(t *testing.T) {
 
 func (w *world) serve(t *testing.T) {
 	t.Helper()
-	ca, clients, err := adminserver.Load(t.Context(), w.store, time.Now, rand.Reader)
+	ca, clients, err := adminserver.Load(t.Context(), w.store, w.now, rand.Reader)
 	must(t, err)
-	w.registry, err = certs.NewRegistry(ca.Certificate(), clients, time.Now)
+	admins, err := adminserver.LoadAdmins(t.Context(), w.store)
+	must(t, err)
+	w.ca = ca
+	w.registry, err = certs.NewRegistry(ca.Certificate(), clients, w.now)
+	must(t, err)
+	w.admins, err = certs.NewRegistry(ca.Certificate(), admins, w.now)
 	must(t, err)
 	s := adminserver.New(adminserver.Config{
-		Store: w.store, CA: ca, Registry: w.registry, Leaf: ca.Certificate,
+		Store: w.store, CA: ca, Registry: w.registry, Admins: w.admins, Leaf: ca.Certificate,
 		CloseClient: func(name string) { w.mu.Lock(); w.closed = append(w.closed, name); w.mu.Unlock() },
 		Status:      func(context.Context) admin.Status { return admin.Status{Version: "test", Ready: true} },
 		Verify:      func(context.Context) (admin.VerifyReport, error) { return admin.VerifyReport{Objects: 7}, nil },
-		Logger:      slog.New(slog.NewTextHandler(&w.log, nil)),
+		Logger:      slog.New(slog.NewTextHandler(&w.log, nil)), Now: w.now,
 	})
 	w.socket = filepath.Join(w.dir, "admin.sock")
 	l, err := unixsock.Listen(w.socket)
 	must(t, err)
-	done := make(chan error, 1)
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	w.https = tcp.Addr().String()
+	done := make(chan error, 2)
 	go func() { done <- s.Serve(l) }()
+	go func() { done <- s.ServeTLS(tcp, w.serverConfig(t)) }()
 	w.client = admin.NewClient(w.socket)
 	t.Cleanup(func() {
 		w.client.Close()
 		s.Shutdown(context.Background())
-		must(t, <-done)
+		must(t, errors.Join(<-done, <-done))
 		_ = l.Close()
 	})
+}
+
+func (w *world) serverConfig(t *testing.T) *tls.Config {
+	t.Helper()
+	server, err := w.ca.IssueServer(certs.ServerRequest{Hosts: []string{"127.0.0.1"}, KeyType: certs.P256})
+	must(t, err)
+	must(t, certs.WriteServer(filepath.Join(w.dir, "tls"), server))
+	reloader, err := certs.NewReloader(filepath.Join(w.dir, "tls"), time.Now)
+	must(t, err)
+	return certs.ServerConfig(reloader, w.admins, certs.Options{})
 }
 
 func must(t *testing.T, err error) {

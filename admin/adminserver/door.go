@@ -8,12 +8,14 @@ import (
 
 // What an admin does, as the journal names it.
 var (
-	opCreateCA = keystore.Op{Name: "Create CA", Class: keystore.OpChange}
-	opEnrol    = keystore.Op{Name: "Enrol Client", Class: keystore.OpChange}
-	opRevoke   = keystore.Op{Name: "Revoke Client", Class: keystore.OpChange, Urgent: true}
-	opOpen     = keystore.Op{Name: "Load Clients", Class: keystore.OpObserve}
-	opListKeys = keystore.Op{Name: "List Keys", Class: keystore.OpObserve}
-	opShowKey  = keystore.Op{Name: "Show Key", Class: keystore.OpObserve}
+	opCreateCA    = keystore.Op{Name: "Create CA", Class: keystore.OpChange}
+	opEnrol       = keystore.Op{Name: "Enrol Client", Class: keystore.OpChange}
+	opRevoke      = keystore.Op{Name: "Revoke Client", Class: keystore.OpChange, Urgent: true}
+	opAddAdmin    = keystore.Op{Name: "Add Admin", Class: keystore.OpChange}
+	opRevokeAdmin = keystore.Op{Name: "Revoke Admin", Class: keystore.OpChange, Urgent: true}
+	opOpen        = keystore.Op{Name: "Load Clients", Class: keystore.OpObserve}
+	opListKeys    = keystore.Op{Name: "List Keys", Class: keystore.OpObserve}
+	opShowKey     = keystore.Op{Name: "Show Key", Class: keystore.OpObserve}
 )
 
 type work func(*keystore.Batch) error

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/audit"
@@ -43,10 +44,20 @@ func (s *Server) deny(c *call, r route) error {
 		Hint: "it takes the role " + strings.Join(rolesOf(r.may), " or ") + "; the owner is whoever uses the server's socket"}
 }
 
+// writeTimeout is how long a peer may take to read an answer, or a line of one.
+const writeTimeout = time.Minute
+
 func write(w http.ResponseWriter, status int, answer any) {
+	hurry(w)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(answer) // the peer has gone: nobody to tell
+}
+
+// hurry gives the peer a time to read what comes: one that does not read must
+// not hold a connection for ever.
+func hurry(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // a test's recorder has none
 }
 
 // bodyOf decodes a request's body. A field that is unknown is an error: an older
@@ -78,6 +89,7 @@ func (l *lineWriter) line(v any) error {
 		l.w.Header().Set("Content-Type", "application/jsonl")
 		l.begun = true
 	}
+	hurry(l.w)
 	if err := json.NewEncoder(l.w).Encode(v); err != nil {
 		return err
 	}

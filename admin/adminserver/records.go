@@ -62,7 +62,7 @@ func Load(ctx context.Context, store *keystore.Store, now func() time.Time, rand
 		if ca, err = openCA(record, now, rand); err != nil {
 			return err
 		}
-		clients, err = readClients(tx)
+		clients, err = readClients(tx, keystore.KindClient)
 		return err
 	})
 	if err != nil {
@@ -82,8 +82,20 @@ func openCA(record []byte, now func() time.Time, rand io.Reader) (*certs.CA, err
 	return certs.LoadCA(pem.EncodeToMemory(cert), der, now, rand)
 }
 
-func readClients(tx *keystore.Tx) (clients []certs.Client, err error) {
-	err = tx.Records(keystore.KindClient, func(id string, value []byte) error {
+// LoadAdmins opens all records of administrators.
+func LoadAdmins(ctx context.Context, store *keystore.Store) (admins []certs.Client, err error) {
+	err = do(ctx, store, &System, &opOpen, func(tx *keystore.Tx) (err error) {
+		admins, err = readClients(tx, keystore.KindAdmin)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("loading the administrators: %w", err)
+	}
+	return admins, nil
+}
+
+func readClients(tx *keystore.Tx, kind keystore.Kind) (clients []certs.Client, err error) {
+	err = tx.Records(kind, func(id string, value []byte) error {
 		c, err := decodeClient(id, value)
 		clients = append(clients, c)
 		return err
@@ -99,14 +111,4 @@ func decodeClient(id string, value []byte) (c certs.Client, err error) {
 		return c, fmt.Errorf("%w: the client record of %q is stored as that of %q", keystore.ErrCorrupt, c.Name, id)
 	}
 	return c, nil
-}
-
-func putClient(ctx context.Context, store *keystore.Store, p *keystore.Principal, op *keystore.Op, c certs.Client) error {
-	value, err := json.Marshal(c)
-	if err != nil {
-		return err
-	}
-	return do(ctx, store, p, op, func(tx *keystore.Tx) error {
-		return tx.PutRecord(keystore.KindClient, c.Name, value)
-	})
 }

@@ -2,6 +2,7 @@ package adminserver
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"log/slog"
@@ -26,7 +27,8 @@ const (
 type Config struct {
 	Store       *keystore.Store
 	CA          *certs.CA
-	Registry    *certs.Registry
+	Registry    *certs.Registry          // of clients
+	Admins      *certs.Registry          // of administrators; a group there is a role
 	Leaf        func() *x509.Certificate // the server certificate in use
 	CloseClient func(name string)        // ends a client's connections
 	Status      func(context.Context) admin.Status
@@ -40,6 +42,7 @@ type Server struct {
 	cfg      Config
 	http     *http.Server
 	stopping context.Context // ends when Shutdown begins
+	conns    connections
 
 	// mu is held over a change of a client, so that two changes of one name do
 	// not overtake each other between the store and the registry.
@@ -62,7 +65,8 @@ func New(cfg Config) *Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelWarn),
-		ConnContext:       withPeer,
+		ConnContext:       s.withPeer,
+		ConnState:         s.forget,
 	}
 	stopping, stop := context.WithCancel(context.Background())
 	s.stopping = stopping
@@ -84,11 +88,21 @@ func (s *Server) mux() http.Handler {
 
 // Serve answers on l, which Listen of package unixsock made, until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
-	err := s.http.Serve(&guarded{l, s.cfg.Logger})
+	return s.accept(&guarded{l, s.cfg.Logger})
+}
+
+func (s *Server) accept(l net.Listener) error {
+	err := s.http.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
 	return err
+}
+
+// ServeTLS answers on l, to administrators whom config lets in, until Shutdown.
+// config's VerifyConnection must be that of the registry of administrators.
+func (s *Server) ServeTLS(l net.Listener, config *tls.Config) error {
+	return s.accept(newGate(l, config, s.cfg.Logger))
 }
 
 // Shutdown lets requests under way finish until ctx ends, and then cuts them.

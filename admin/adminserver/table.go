@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"time"
 
 	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/keystore"
@@ -28,6 +29,11 @@ func routes() []route {
 		post("/v1/clients", operators, "enrol a client", (*Server).enrolClient),
 		get("/v1/clients/{name}", viewers|agents, "one client", (*Server).showClient),
 		post("/v1/clients/{name}/revoke", operators, "shut a client out and end its connections", (*Server).revokeClient),
+
+		get("/v1/admins", viewers, "all administrators, by name", (*Server).listAdmins),
+		post("/v1/admins", owners, "make somebody an administrator", (*Server).addAdmin),
+		get("/v1/admins/{name}", viewers, "one administrator", (*Server).showAdmin),
+		post("/v1/admins/{name}/revoke", owners, "shut an administrator out and end their connections", (*Server).revokeAdmin),
 
 		get("/v1/keys", viewers|agents, "a page of keys, oldest first: metadata only", (*Server).listKeys),
 		get("/v1/keys/{uid}", viewers|agents, "one key's metadata", (*Server).showKey),
@@ -57,15 +63,25 @@ func (a access) allows(role admin.Role) bool { return a&accessOf[role] != 0 }
 
 // A call is one request: who asks, and the rest of what was sent.
 type call struct {
-	http *http.Request
-	by   *keystore.Principal
-	role admin.Role
+	http  *http.Request
+	by    *keystore.Principal
+	role  admin.Role
+	until time.Time // when the certificate ends; zero: not
 }
 
 // path returns what stands in the path for {name}.
 func (c *call) path(name string) string { return c.http.PathValue(name) }
 
 func (c *call) context() context.Context { return c.http.Context() }
+
+// untilEnd is the context of an answer that may go on for long: not longer than
+// the certificate of who reads it.
+func (c *call) untilEnd() (context.Context, context.CancelFunc) {
+	if c.until.IsZero() {
+		return context.WithCancel(c.context())
+	}
+	return context.WithDeadline(c.context(), c.until)
+}
 
 // A route is a row of the table; get, post and lines make one.
 type route struct {
@@ -122,7 +138,7 @@ func lines[Q, A any](path string, may access, summary string, h func(s *Server, 
 			if err != nil {
 				return err
 			}
-			ctx, cancel := context.WithCancel(c.context())
+			ctx, cancel := c.untilEnd()
 			defer cancel()
 			defer context.AfterFunc(s.stopping, cancel)()
 			out := &lineWriter{w: w}

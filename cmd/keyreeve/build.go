@@ -39,7 +39,7 @@ func (s *service) build() {
 		Logger: s.logger, Metrics: kmipserver.NewMetrics(s.metrics), Now: s.app.now,
 	})
 	s.admin = adminserver.New(adminserver.Config{
-		Store: s.vault.store, CA: s.ca, Registry: s.registry, Leaf: s.reloader.Leaf,
+		Store: s.vault.store, CA: s.ca, Registry: s.registry, Admins: s.admins, Leaf: s.reloader.Leaf,
 		CloseClient: func(name string) { s.kmip.CloseClient(name) },
 		Status:      s.status,
 		Verify: func(ctx context.Context) (admin.VerifyReport, error) {
@@ -48,6 +48,13 @@ func (s *service) build() {
 		Logger: s.logger, Now: s.app.now,
 	})
 	s.web = newWeb(s)
+}
+
+// adminTLS is the TLS configuration of the admin API: it shows the same
+// certificate as KMIP's, and knows administrators only. No legacy suites: what
+// speaks to it is of this decade.
+func (s *service) adminTLS() *tls.Config {
+	return certs.ServerConfig(s.reloader, s.admins, certs.Options{Now: s.app.now})
 }
 
 // identify says who a connection belongs to, and for how long.
@@ -71,6 +78,9 @@ func (s *service) status(ctx context.Context) admin.Status {
 		Version: version(), Data: s.config.Data, StoreID: hexadecimal(s.vault.id), Listen: s.listener.Addr().String(),
 		Certificate: thumbprints(leaf), Expires: leaf.NotAfter, Started: s.started,
 		Objects: info.Objects, Clients: len(s.registry.List()), Ready: true,
+	}
+	if s.adminListener != nil {
+		st.AdminListen = s.adminListener.Addr().String()
 	}
 	if s.metricsListener != nil {
 		st.Metrics = s.metricsListener.Addr().String()

@@ -29,7 +29,7 @@ func (a *app) clientListCommand(o *options) *cobra.Command {
 			return a.show(cmd, o, clients, func(w io.Writer) {
 				line(w, "NAME", "GROUP", "KIND", "STATUS", "EXPIRES")
 				for _, c := range clients {
-					line(w, c.Name, c.Group, c.Kind, status(c), dash(date(c.Expires)))
+					line(w, c.Name, c.Group, c.Kind, status(c.Revoked), dash(date(c.Expires)))
 				}
 			})
 		},
@@ -38,8 +38,8 @@ func (a *app) clientListCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-func status(c admin.ClientRecord) string {
-	if c.Revoked != nil {
+func status(revoked *admin.Revocation) string {
+	if revoked != nil {
 		return "revoked"
 	}
 	return "enrolled"
@@ -69,13 +69,10 @@ func clientFields(w io.Writer, c admin.ClientRecord) {
 	field(w, "name", c.Name)
 	field(w, "group", c.Group)
 	field(w, "kind", c.Kind)
-	field(w, "status", status(c))
+	field(w, "status", status(c.Revoked))
 	field(w, "created", date(c.Created))
 	field(w, "expires", date(c.Expires))
-	if c.Revoked != nil {
-		field(w, "revoked", date(c.Revoked.Time))
-		field(w, "reason", c.Revoked.Reason)
-	}
+	revocationFields(w, c.Revoked)
 	if c.IgnoreDates {
 		field(w, "dates", "ignored")
 	}
@@ -83,7 +80,18 @@ func clientFields(w io.Writer, c admin.ClientRecord) {
 	if c.CA != nil {
 		field(w, "ca", c.CA.SHA256)
 	}
-	for _, cert := range c.Certificates {
+	certificateFields(w, c.Certificates)
+}
+
+func revocationFields(w io.Writer, r *admin.Revocation) {
+	if r != nil {
+		field(w, "revoked", date(r.Time))
+		field(w, "reason", r.Reason)
+	}
+}
+
+func certificateFields(w io.Writer, list []admin.Certificate) {
+	for _, cert := range list {
 		field(w, "certificate", cert.Subject)
 		field(w, "  sha-256", cert.SHA256)
 		field(w, "  valid", date(cert.NotBefore)+" to "+date(cert.NotAfter))

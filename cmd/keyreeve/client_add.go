@@ -54,7 +54,7 @@ func (a *app) clientAdd(cmd *cobra.Command, o *options, add addOptions, name str
 		return err
 	}
 	defer key.Clear()
-	if err := add.checkOut(); err != nil {
+	if err := checkOut(add.out); err != nil {
 		return err
 	}
 	server, err := a.adminClient(cmd, o)
@@ -67,7 +67,7 @@ func (a *app) clientAdd(cmd *cobra.Command, o *options, add addOptions, name str
 		return err
 	}
 	if add.out != "" {
-		if err := writeBundle(add.out, done, key); err != nil {
+		if err := writeBundle(add.out, signed{name, done.Certificate, done.CA}, key); err != nil {
 			return fmt.Errorf("client %s is enrolled, but its files could not be written (revoke it and add it again): %w", name, err)
 		}
 	}
@@ -143,26 +143,32 @@ func readPEM(path string) ([]byte, error) {
 
 // checkOut refuses, before anything is done, a folder that the bundle cannot go
 // into: a key that is there must not be overwritten.
-func (add addOptions) checkOut() error {
-	if add.out == "" {
+func checkOut(out string) error {
+	if out == "" {
 		return nil
 	}
-	if err := certs.CheckBundleFolder(add.out); err != nil {
+	if err := certs.CheckBundleFolder(out); err != nil {
 		return refuse("give another folder for --out; nothing was done yet", "%w", err)
 	}
 	return nil
 }
 
-func writeBundle(dir string, done admin.Enrolled, key *secret.Bytes) error {
-	cert, err := leafOf(done.Certificate)
+// A signed is what the server gave back for a key: certificates in PEM.
+type signed struct {
+	name            string
+	certificate, ca []byte
+}
+
+func writeBundle(dir string, s signed, key *secret.Bytes) error {
+	cert, err := leafOf(s.certificate)
 	if err != nil {
 		return err
 	}
-	ca, err := leafOf(done.CA)
+	ca, err := leafOf(s.ca)
 	if err != nil {
 		return err
 	}
-	return certs.WriteBundle(dir, &certs.Issued{Client: certs.Client{Name: done.Client.Name}, Certificate: cert, CA: ca, Key: key})
+	return certs.WriteBundle(dir, &certs.Issued{Client: certs.Client{Name: s.name}, Certificate: cert, CA: ca, Key: key})
 }
 
 func (a *app) tellEnrolled(add addOptions, done admin.Enrolled) {

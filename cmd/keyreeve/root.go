@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/internal/config"
 )
 
@@ -28,6 +27,8 @@ func newApp() *app {
 type options struct {
 	data   string
 	socket string
+	server string // over HTTPS instead of the socket
+	bundle string // what is shown to it
 	output string
 }
 
@@ -55,10 +56,12 @@ func (a *app) root() *cobra.Command {
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&o.data, "data", "", "data folder (environment: KEYREEVE_DATA)")
 	flags.StringVar(&o.socket, "socket", "", "admin socket, where it is not admin.sock in the data folder")
+	flags.StringVar(&o.server, "server", "", "ask a server elsewhere: https://HOST:PORT, with --bundle (environment: KEYREEVE_SERVER)")
+	flags.StringVar(&o.bundle, "bundle", "", "with --server: the folder with the admin's ca.pem, cert.pem and key.pem (environment: KEYREEVE_BUNDLE)")
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(cmd, "%v", err)
 	})
-	cmd.AddCommand(a.initCommand(o), a.serverCommand(o), a.clientCommand(o), a.keyCommand(o),
+	cmd.AddCommand(a.initCommand(o), a.serverCommand(o), a.clientCommand(o), a.keyCommand(o), a.adminCommand(o),
 		a.thumbprintCommand(o), a.verifyCommand(o), a.versionCommand(o))
 	return cmd
 }
@@ -111,25 +114,6 @@ func (a *app) dataFolder(cmd *cobra.Command, o *options) (string, error) {
 		return "", usage(cmd, "no data folder: give --data DIR or set %s", config.Env("data"))
 	}
 	return filepath.Abs(data)
-}
-
-// adminClient returns a client of the server that serves the data folder.
-func (a *app) adminClient(cmd *cobra.Command, o *options) (*admin.Client, error) {
-	data, err := a.dataFolder(cmd, o)
-	if err != nil {
-		return nil, err
-	}
-	socket := o.socket
-	if socket == "" {
-		socket = a.env(config.Env("admin_socket"))
-	}
-	if socket == "" {
-		if err := needStore(data); err != nil {
-			return nil, err
-		}
-		socket = folder(data).socket()
-	}
-	return admin.NewClient(socket), nil
 }
 
 func (o *options) outputFlag(cmd *cobra.Command) {

@@ -145,3 +145,8 @@ func cmdStatus(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("keys, clients, ready: %s, want %s (%s)", got, args[0], st.Problem)
 	}
 }
+
+// https NAME sets HTTPS to the address of a server's admin API.
+func cmdHTTPS(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Setenv("HTTPS", "https://"+askStatus(ts).AdminListen)
+}

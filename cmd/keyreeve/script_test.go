@@ -41,6 +41,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"https":    cmdHTTPS,
 			"exits":    cmdExits,
 			"serve":    cmdServe,
 			"signal":   cmdSignal,

@@ -34,11 +34,12 @@ type service struct {
 
 	vault    *vault
 	ca       *certs.CA
-	registry *certs.Registry
+	registry *certs.Registry // of clients
+	admins   *certs.Registry // of administrators
 	reloader *certs.Reloader
 	health   *health
 
-	listener, metricsListener, socket net.Listener
+	listener, adminListener, metricsListener, socket net.Listener
 
 	kmip  *kmipserver.Server
 	admin *adminserver.Server
@@ -95,6 +96,13 @@ func (s *service) open(ctx context.Context) (err error) {
 	if s.registry, err = certs.NewRegistry(ca.Certificate(), clients, s.app.now); err != nil {
 		return err
 	}
+	admins, err := adminserver.LoadAdmins(ctx, s.vault.store)
+	if err != nil {
+		return err
+	}
+	if s.admins, err = certs.NewRegistry(ca.Certificate(), admins, s.app.now); err != nil {
+		return err
+	}
 	if s.reloader, err = s.openCertificate(); err != nil {
 		return err
 	}
@@ -109,13 +117,26 @@ func (s *service) listen() (err error) {
 	if s.listener, err = net.Listen("tcp", s.config.Listen); err != nil {
 		return listening(err, "listen")
 	}
-	if s.config.MetricsListen != config.Off {
-		if s.metricsListener, err = net.Listen("tcp", s.config.MetricsListen); err != nil {
-			return listening(err, "metrics_listen")
-		}
+	if s.adminListener, err = listenUnlessOff(s.config.AdminListen, "admin_listen"); err != nil {
+		return err
+	}
+	if s.metricsListener, err = listenUnlessOff(s.config.MetricsListen, "metrics_listen"); err != nil {
+		return err
 	}
 	s.socket, err = unixsock.Listen(s.socketPath())
 	return err
+}
+
+// listenUnlessOff returns nil when the listener is turned off.
+func listenUnlessOff(address, setting string) (net.Listener, error) {
+	if address == config.Off {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, listening(err, setting)
+	}
+	return l, nil
 }
 
 func listening(err error, setting string) error {
@@ -140,9 +161,12 @@ func (s *service) run(ctx context.Context) error {
 	defer signal.Stop(hangup)
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	go func() { failed <- s.kmip.Serve(background, s.listener) }()
 	go func() { failed <- s.admin.Serve(s.socket) }()
+	if s.adminListener != nil {
+		go func() { failed <- s.admin.ServeTLS(s.adminListener, s.adminTLS()) }()
+	}
 	if s.metricsListener != nil {
 		go func() { failed <- s.web.serve(s.metricsListener) }()
 	}
@@ -179,7 +203,7 @@ func (s *service) drain() {
 }
 
 func (s *service) close() error {
-	for _, l := range []net.Listener{s.listener, s.metricsListener, s.socket} {
+	for _, l := range []net.Listener{s.listener, s.adminListener, s.metricsListener, s.socket} {
 		if l != nil {
 			_ = l.Close() // again, mostly
 		}
@@ -262,6 +286,9 @@ func (s *service) tellReady() error {
 		"kmip", addr, "data", s.config.Data, "root_key", s.vault.keyFrom, "admin_socket", s.socketPath(),
 		"sha1", certs.SHA1(leaf), "sha256", certs.SHA256(leaf), "expires", leaf.NotAfter.Format(time.DateOnly),
 		"clients", len(s.registry.List()), "keys", s.vault.store.Info().Objects, "version", version(),
+	}
+	if s.adminListener != nil {
+		line = append(line, "admin", "https://"+s.adminListener.Addr().String(), "admins", len(s.admins.List()))
 	}
 	if s.metricsListener != nil {
 		line = append(line, "metrics", "http://"+s.metricsListener.Addr().String()+"/metrics")

@@ -24,6 +24,7 @@ var settingFlags = []struct{ flag, setting, help string }{
 	{"data", "data", ""}, // of all commands
 	{"socket", "admin_socket", ""},
 	{"listen", "listen", "address of the KMIP listener (default :5696)"},
+	{"admin-listen", "admin_listen", "address of the admin API over HTTPS, or off (default off)"},
 	{"metrics-listen", "metrics_listen", "address of metrics and health, or off (default 127.0.0.1:9696)"},
 	{"root-key", "root_key_file", "the root key's file (default: DIR.rootkey)"},
 	{"passphrase-file", "passphrase_file", "the file with the passphrase, where the store was made with one"},
@@ -52,7 +53,7 @@ func (a *app) serverCommand(*options) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	addSettingFlags(cmd, "listen", "metrics-listen", "root-key", "passphrase-file", "log-format", "log-level", "dev")
+	addSettingFlags(cmd, "listen", "admin-listen", "metrics-listen", "root-key", "passphrase-file", "log-format", "log-level", "dev")
 	a.configFlag(cmd, &s.configFile)
 	f.StringVar(&s.readyFile, "ready-file", "", "write the bound KMIP address to this file when the server serves")
 	return cmd

@@ -66,7 +66,7 @@ func (a *app) verify(cmd *cobra.Command, o *options, configFile string) (admin.V
 	}
 	defer server.Close()
 	report, err := server.Verify(cmd.Context())
-	if !errors.Is(err, admin.ErrNotRunning) {
+	if !errors.Is(err, admin.ErrNotRunning) || o.isRemote(a) {
 		return report, err
 	}
 	c, err := a.settings(cmd, &serverOptions{configFile: configFile})

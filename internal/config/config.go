@@ -34,6 +34,7 @@ type Config struct {
 	Listen         string // address of the KMIP listener
 	MetricsListen  string // address of metrics and health, or Off
 	AdminSocket    string // empty: admin.sock in the data folder
+	AdminListen    string // address of the admin API over HTTPS, or Off
 	LogFormat      string // text or json
 	LogLevel       slog.Level
 	RootKeyFile    string // empty: beside the data folder, with .rootkey after its name
@@ -63,6 +64,7 @@ func Default() Config {
 	return Config{
 		Listen:        ":5696",
 		MetricsListen: "127.0.0.1:9696",
+		AdminListen:   Off,
 		LogFormat:     "text",
 		GracePeriod:   30 * 24 * time.Hour,
 		LeaseTime:     time.Hour,
@@ -126,7 +128,7 @@ func (c *Config) Set(name, value string) error {
 }
 
 // notSettings are variables of the command line that the server's settings do not have.
-var notSettings = []string{EnvPrefix + "CONFIG"}
+var notSettings = []string{EnvPrefix + "CONFIG", EnvPrefix + "SERVER", EnvPrefix + "BUNDLE"}
 
 func (c *Config) environment(environ []string) (unknown []string, err error) {
 	for _, pair := range environ {

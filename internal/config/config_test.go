@@ -54,7 +54,7 @@ func TestShippedFile(t *testing.T) {
 
 func TestEverySettingCanBeSetThreeWays(t *testing.T) {
 	values := map[string]string{
-		"data": "/d", "listen": "127.0.0.1:1", "metrics_listen": "off", "admin_socket": "/s", "log_format": "json",
+		"data": "/d", "listen": "127.0.0.1:1", "metrics_listen": "off", "admin_socket": "/s", "admin_listen": "127.0.0.1:5697", "log_format": "json",
 		"log_level": "debug", "root_key_file": "/r", "passphrase_file": "/p", "legacy_suites": "true", "refuse_inactive": "true", "dev": "true",
 		"grace_period": "1h", "indexed_attributes": "[x-a, x-b]", "lease_time": "2h", "min_free": "1GiB", "drain_timeout": "3s",
 		"limits.handshake": "4s", "limits.first_byte": "5s", "limits.request": "6s", "limits.idle": "7s", "limits.write": "8s",
@@ -62,7 +62,7 @@ func TestEverySettingCanBeSetThreeWays(t *testing.T) {
 		"limits.connections": "12", "limits.per_address": "13", "limits.pending": "14",
 	}
 	want := config.Config{
-		Data: "/d", Listen: "127.0.0.1:1", MetricsListen: "off", AdminSocket: "/s", LogFormat: "json",
+		Data: "/d", Listen: "127.0.0.1:1", MetricsListen: "off", AdminSocket: "/s", AdminListen: "127.0.0.1:5697", LogFormat: "json",
 		LogLevel: slog.LevelDebug, RootKeyFile: "/r", PassphraseFile: "/p", LegacySuites: true, RefuseInactive: true, Dev: true,
 		GracePeriod: time.Hour, IndexedAttributes: []string{"x-a", "x-b"}, LeaseTime: 2 * time.Hour, MinFree: 1 << 30, DrainTimeout: 3 * time.Second,
 		Limits: config.Limits{Handshake: 4 * time.Second, FirstByte: 5 * time.Second, Request: 6 * time.Second, Idle: 7 * time.Second,

@@ -22,6 +22,7 @@ var settings = []setting{
 	address("listen", func(c *Config) *string { return &c.Listen }),
 	addressOrOff("metrics_listen", func(c *Config) *string { return &c.MetricsListen }),
 	text("admin_socket", func(c *Config) *string { return &c.AdminSocket }),
+	addressOrOff("admin_listen", func(c *Config) *string { return &c.AdminListen }),
 	oneOf("log_format", func(c *Config) *string { return &c.LogFormat }, "text", "json"),
 	{"log_level", setLogLevel},
 	text("root_key_file", func(c *Config) *string { return &c.RootKeyFile }),
