@@ -3,6 +3,7 @@ module github.com/keyreeve/keyreeve
 go 1.26.0
 
 require (
+	filippo.io/age v1.3.2
 	github.com/gemalto/kmip-go v0.1.0
 	github.com/goccy/go-yaml v1.19.2
 	github.com/google/go-cmp v0.7.0
@@ -17,6 +18,7 @@ require (
 )
 
 require (
+	filippo.io/hpke v0.4.0 // indirect
 	github.com/ansel1/merry v1.8.1 // indirect
 	github.com/ansel1/merry/v2 v2.2.2 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect

@@ -93,6 +93,9 @@ func (f osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
+// DropCache is DropCache of the open file, for who wants to read what the disk has.
+func (f osFile) DropCache() error { return DropCache(f.File) }
+
 // linkNew is RenameNew in two steps, for systems without an exclusive rename: a hard link never replaces. A crash
 // between the steps leaves both names, which is harmless: the old one is a temporary file.
 func linkNew(oldPath, newPath string) error {

@@ -171,7 +171,7 @@ func (b *Backend) openFile(path string, flag int, _ os.FileMode) (*os.File, erro
 	if err := lockFile(f, lockTimeout); err != nil {
 		return nil, errors.Join(b.lockError(err), f.Close())
 	}
-	for _, step := range []func(*os.File) error{b.settle, dropCache, checkBeforeOpen} {
+	for _, step := range []func(*os.File) error{b.settle, durable.DropCache, checkBeforeOpen} {
 		if err := step(f); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}

@@ -1,4 +1,4 @@
-package bolt
+package durable
 
 import (
 	"os"
@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dropCache makes the kernel forget its copy of the file. After a sync that failed, Linux keeps pages that the disk
+// DropCache makes the kernel forget its copy of the file. After a sync that failed, Linux keeps pages that the disk
 // does not have and calls them clean: a later process would read them, and build on a commit that a power cut takes
 // back.
-func dropCache(f *os.File) error {
+func DropCache(f *os.File) error {
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return err
