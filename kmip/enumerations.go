@@ -77,6 +77,8 @@ func rareRange(tag ttlv.Tag) (valueRange, bool) {
 		return valueRange{1, uint32(kmip14.CertificateTypePGP)}, true
 	case kmip14.TagDigitalSignatureAlgorithm:
 		return valueRange{1, 0x13}, true
+	case kmip14.TagCancellationResult:
+		return valueRange{1, uint32(kmip14.CancellationResultUnavailable)}, true
 	case kmip14.TagUsageLimitsUnit:
 		return valueRange{1, uint32(kmip14.UsageLimitsUnitObject)}, true
 	case kmip14.TagLinkType:

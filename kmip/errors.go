@@ -15,6 +15,9 @@ type Error struct {
 	// Err, if any, is for us and never leaves: ErrVersion, or what went wrong
 	// below.
 	Err error
+	// Payload, if any, is answered beside the failure: Check's denial has the
+	// fields that caused it (section 4.10).
+	Payload Payload
 }
 
 func (e *Error) Error() string { return e.Message }

@@ -169,6 +169,28 @@ func (f *fields) integer(it ttlv.Item) int32 {
 	return v
 }
 
+func (f *fields) long(it ttlv.Item) int64 {
+	if it.IsZero() {
+		return 0
+	}
+	v, err := it.LongInteger()
+	if err != nil {
+		f.fail(typeError(it, ttlv.LongInteger))
+	}
+	return v
+}
+
+func (f *fields) interval(it ttlv.Item) uint32 {
+	if it.IsZero() {
+		return 0
+	}
+	v, err := it.Interval()
+	if err != nil {
+		f.fail(typeError(it, ttlv.Interval))
+	}
+	return v
+}
+
 // positive is integer for a field in which 0 stands for not sent.
 func (f *fields) positive(it ttlv.Item) int32 {
 	v := f.integer(it)

@@ -64,6 +64,17 @@ func TestPayloadsRoundTrip(t *testing.T) {
 		{"get attribute list response", kmip.V1_0, payload(uid, tx(kmip14.TagAttributeName, "State")), &kmip.GetAttributeListResponse{UniqueIdentifier: u, Names: [][]byte{[]byte("State")}}},
 		{"add attribute request", kmip.V1_0, payload(uid, contact1), &kmip.AddAttributeRequest{UniqueIdentifier: u, Attribute: xA}},
 		{"add attribute response", kmip.V1_0, payload(uid, contact1), &kmip.AddAttributeResponse{UniqueIdentifier: u, Attribute: xA}},
+		{"modify attribute request", kmip.V1_0, payload(contact1), &kmip.ModifyAttributeRequest{Attribute: xA}},
+		{"delete attribute request", kmip.V1_0, payload(uid, tx(kmip14.TagAttributeName, "x-A"), in(kmip14.TagAttributeIndex, 0)), &kmip.DeleteAttributeRequest{UniqueIdentifier: u, Name: []byte("x-A"), HasIndex: true}},
+		{"delete attribute request, least", kmip.V1_0, payload(tx(kmip14.TagAttributeName, "x-A")), &kmip.DeleteAttributeRequest{Name: []byte("x-A")}},
+		{"check request", kmip.V1_0, payload(uid, li(kmip14.TagUsageLimitsCount, 1<<40), in(kmip14.TagCryptographicUsageMask, 12), iv(kmip14.TagLeaseTime, 0)),
+			&kmip.CheckRequest{UniqueIdentifier: u, UsageLimitsCount: 1 << 40, HasUsageLimitsCount: true, CryptographicUsageMask: 12, HasCryptographicUsageMask: true, HasLeaseTime: true}},
+		{"check request, nothing", kmip.V1_0, payload(), &kmip.CheckRequest{}},
+		{"obtain lease response", kmip.V1_0, payload(uid, iv(kmip14.TagLeaseTime, 3600), da(kmip14.TagLastChangeDate, 6)), &kmip.ObtainLeaseResponse{UniqueIdentifier: u, LeaseTime: 3600, LastChangeDate: 6}},
+		{"get usage allocation request", kmip.V1_0, payload(uid, li(kmip14.TagUsageLimitsCount, 500)), &kmip.GetUsageAllocationRequest{UniqueIdentifier: u, UsageLimitsCount: 500}},
+		{"poll request", kmip.V1_0, payload(bs(kmip14.TagAsynchronousCorrelationValue, "abc")), &kmip.PollRequest{AsynchronousCorrelationValue: []byte("abc")}},
+		{"cancel response", kmip.V1_0, payload(bs(kmip14.TagAsynchronousCorrelationValue, "abc"), en(kmip14.TagCancellationResult, 5)),
+			&kmip.CancelResponse{AsynchronousCorrelationValue: []byte("abc"), Result: kmip14.CancellationResultUnavailable}},
 		{"locate request", kmip.V1_3, payload(in(kmip14.TagMaximumItems, 5), in(kmip14.TagOffsetItems, 2), in(kmip14.TagStorageStatusMask, 3), en(kmip14.TagObjectGroupMember, 2), state, contact1),
 			&kmip.LocateRequest{MaximumItems: 5, HasMaximumItems: true, OffsetItems: 2, HasOffsetItems: true, StorageStatusMask: 3, HasStorageStatusMask: true, ObjectGroupMember: 2, Attributes: []kmip.Attribute{stateA, xA}}},
 		{"locate request, FortiGate's", kmip.V1_0, payload(template), &kmip.LocateRequest{Template: tmpl}},
@@ -229,5 +240,35 @@ func TestPayloadsRefuse(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			wantError(t, tc.into.Decode(parsed(t, tc.in), tc.v), tc.reason, tc.text)
 		})
+	}
+}
+
+// A Get Usage Allocation without a count is an Invalid Message and no Missing
+// Data (section 11.19).
+func TestUsageAllocationWithoutCount(t *testing.T) {
+	var p kmip.GetUsageAllocationRequest
+	wantError(t, p.Decode(parsed(t, payload(uid)), kmip.V1_0), invalidMessage, "missing")
+}
+
+// A failed Check answers with what its use was denied for, beside the reason
+// (section 4.10).
+func TestFailedItemWithAPayload(t *testing.T) {
+	denial := kmip.NewError(kmip14.ResultReasonPermissionDenied, "no")
+	denial.Payload = &kmip.CheckResponse{UsageLimitsCount: 7, HasUsageLimitsCount: true}
+	var w kmip.ResponseWriter
+	w.Begin(nil, &kmip.ResponseHeader{Version: kmip.V1_0})
+	w.FailItem(kmip14.OperationCheck, nil, denial)
+	out := w.End()
+	parsed(t, out)
+	var m kmip.ResponseMessage
+	if err := kmip.ParseResponse(out, &m); err != nil {
+		t.Fatal(err)
+	}
+	var got kmip.CheckResponse
+	if err := got.Decode(m.Items[0].Payload, kmip.V1_0); err != nil {
+		t.Fatal(err)
+	}
+	if it := m.Items[0]; it.Status != kmip14.ResultStatusOperationFailed || it.Reason != kmip14.ResultReasonPermissionDenied || got.UsageLimitsCount != 7 || got.UniqueIdentifier != nil {
+		t.Errorf("got %+v with %+v", it, got)
 	}
 }

@@ -80,18 +80,29 @@ func (w *ResponseWriter) FailItem(op kmip14.Operation, id []byte, err error) {
 	if !ok {
 		e = &Error{Reason: kmip14.ResultReasonGeneralFailure, Message: "internal error"}
 	}
-	w.FailItemStatus(op, id, kmip14.ResultStatusOperationFailed, e.Reason, e.Message)
+	w.FailItemPayload(op, id, kmip14.ResultStatusOperationFailed, e.Reason, e.Message, e.Payload)
 }
 
 // FailItemStatus is FailItem with each field given. A reason that the
 // message's version does not have is replaced by the nearest it has; 0 and ""
 // write no Result Reason and no Result Message.
 func (w *ResponseWriter) FailItemStatus(op kmip14.Operation, id []byte, status kmip14.ResultStatus, reason kmip14.ResultReason, text string) {
+	w.FailItemPayload(op, id, status, reason, text, nil)
+}
+
+// FailItemPayload is FailItemStatus with what is answered besides; nil writes
+// no payload.
+func (w *ResponseWriter) FailItemPayload(op kmip14.Operation, id []byte, status kmip14.ResultStatus, reason kmip14.ResultReason, text string, payload Payload) {
 	w.beginItem(op, id)
 	w.w.Enumeration(kmip14.TagResultStatus, uint32(status))
 	optEnum(&w.w, kmip14.TagResultReason, uint32(reasonIn(reason, w.version)))
 	if text != "" {
 		w.w.TextString(kmip14.TagResultMessage, text)
+	}
+	if payload != nil {
+		m := w.w.Begin(kmip14.TagResponsePayload)
+		payload.Encode(&w.w, w.version)
+		w.w.End(m)
 	}
 	w.w.End(w.item)
 	w.items++
