@@ -148,6 +148,9 @@ func (tx *Tx) find(uid UID, what purpose) (*Object, error) {
 		tx.refused = refusal(err)
 		return nil, err
 	}
+	if o.ArchiveDate.Set {
+		o.Value = ttlv.Item{} // until it is recovered, no operation can use it
+	}
 	return o, nil
 }
 
@@ -177,7 +180,8 @@ func (tx *Tx) touch(uid UID) {
 // Operation Policy lets all users of the group look at it (access.go).
 //
 // Its Value is there only in an operation of class OpRelease or OpChange, whose
-// record is durable before the answer leaves, and never for an administrator.
+// record is durable before the answer leaves, and never for an administrator or
+// of an archived object.
 func (tx *Tx) Object(uid UID) (*Object, error) {
 	o, err := tx.find(uid, toLook)
 	if err != nil {
