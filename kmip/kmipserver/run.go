@@ -120,7 +120,7 @@ func (w *work) fail(it *item, err error) {
 	default:
 		it.ended = outcomeFailure
 	}
-	w.writer.FailItemStatus(it.asked.Operation, it.asked.ID, status, reason, text)
+	w.writer.FailItemPayload(it.asked.Operation, it.asked.ID, status, reason, text, operations.FailurePayload(err))
 }
 
 // withoutStore answers a message none of whose items needs the store: no

@@ -11,7 +11,7 @@ import (
 // prepareAddAttribute holds the attribute to section 11.15: an index is an
 // Invalid Field, what is read-only or unknown is Permission Denied.
 func prepareAddAttribute(_ *Operations, c *Call) error {
-	r := &c.request.addAttribute
+	r := &c.request.attribute
 	if err := r.Decode(c.Payload, c.Version); err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func prepareAddAttribute(_ *Operations, c *Call) error {
 
 // applyAddAttribute adds an instance of an attribute (section 4.14).
 func applyAddAttribute(o *Operations, tx *Tx, c *Call) error {
-	r := &c.request.addAttribute
+	r := &c.request.attribute
 	uid, err := c.target(r.UniqueIdentifier)
 	if err != nil {
 		return err
@@ -40,7 +40,7 @@ func applyAddAttribute(o *Operations, tx *Tx, c *Call) error {
 	if err != nil {
 		return err
 	}
-	rule, err := o.mayAdd(c, obj, &r.Attribute)
+	rule, err := o.mayAdd(c, obj, &r.Attribute, tx.Now())
 	if err != nil {
 		return err
 	}
@@ -51,16 +51,13 @@ func applyAddAttribute(o *Operations, tx *Tx, c *Call) error {
 	if err := tx.Put(obj); err != nil {
 		return err
 	}
-	c.writeUID(uid)
-	m := kmip.BeginAttribute(c.W, attributeName(rule, r.Attribute.Name), index)
-	c.W.ItemAs(kmip14.TagAttributeValue, value)
-	c.W.End(m)
+	c.answerAttribute(uid, attributeName(rule, r.Attribute.Name), index, value)
 	return nil
 }
 
 // mayAdd tells whether the object can have the attribute, or a further
 // instance of it.
-func (o *Operations) mayAdd(c *Call, obj *keystore.Object, a *kmip.Attribute) (*kmip.AttributeRule, error) {
+func (o *Operations) mayAdd(c *Call, obj *keystore.Object, a *kmip.Attribute, now int64) (*kmip.AttributeRule, error) {
 	if err := notArchived(obj); err != nil {
 		return nil, err
 	}
@@ -71,23 +68,16 @@ func (o *Operations) mayAdd(c *Call, obj *keystore.Object, a *kmip.Attribute) (*
 	switch {
 	case rule.Tag == kmip14.TagKeyValueLocation && !is(obj, "Key Value Present", false):
 		return nil, permissionDenied("the key's value is on the server, and has no Key Value Location")
-	case rule.Tag == kmip14.TagActivationDate && obj.State != keystore.PreActive && !obj.ActivationDate.Set:
-		return nil, permissionDenied("the object is not Pre-Active")
 	case len(obj.Attributes()) >= maxInstances:
 		return nil, tooManyInstances()
 	case sizeOf(obj.Attributes())+len(a.Name)+len(a.Value.Raw()) > maxAttributeBytes:
 		return nil, tooManyBytes()
 	case !rule.Multiple && o.hasValue(c, obj, rule):
 		return nil, illegalOperation("the object has a value for the attribute %s already", rule.Name)
+	case otherName(obj, rule, a.Value, noIndex):
+		return nil, illegalOperation("the object has this Name already")
 	}
-	if rule.Tag == kmip14.TagName {
-		for _, other := range obj.Attributes() {
-			if other.Name == rule.Name && sameName(other.Value, a.Value) {
-				return nil, illegalOperation("the object has this Name already")
-			}
-		}
-	}
-	return rule, nil
+	return rule, mayChange(obj, rule, now)
 }
 
 // hasValue tells whether an attribute of one instance has a value. The default

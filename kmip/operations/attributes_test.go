@@ -287,7 +287,7 @@ func TestApplyRunsAgain(t *testing.T) {
 		}
 		t.Run(op.String(), func(t *testing.T) {
 			r := newRig(t)
-			uid := r.register(key32, kmip.NameAttribute("n"))
+			uid := r.fit(op, kmip.NameAttribute("n"))
 			m, changes := r.prepare(kmip.V1_4, ask{op: op, payload: request(uid)})
 			m.fail = errDropped
 			if err := r.ops.Do(t.Context(), r.who, changes, m); err == nil {

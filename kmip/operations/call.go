@@ -38,11 +38,15 @@ type requests struct {
 	get           kmip.GetRequest
 	getAttributes kmip.GetAttributesRequest
 	identifier    kmip.IdentifierRequest
-	addAttribute  kmip.AddAttributeRequest
+	attribute     kmip.AddAttributeRequest // Modify Attribute's too
 	revoke        kmip.RevokeRequest
-	locate        kmip.LocateRequest
-	query         kmip.QueryRequest
-	discover      kmip.DiscoverVersionsRequest
+
+	deleteAttribute kmip.DeleteAttributeRequest
+	check           kmip.CheckRequest
+	usage           kmip.GetUsageAllocationRequest
+	locate          kmip.LocateRequest
+	query           kmip.QueryRequest
+	discover        kmip.DiscoverVersionsRequest
 }
 
 // keepBuffer is the largest buffer that a Call keeps, in bytes.

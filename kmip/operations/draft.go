@@ -253,13 +253,7 @@ func usageLimits(value ttlv.Item) (ttlv.Item, error) {
 	if total < 0 {
 		return ttlv.Item{}, invalidField("a Usage Limits Total of %d", total)
 	}
-	return makeValue(func(w *ttlv.Writer) {
-		m := w.Begin(kmip14.TagAttributeValue)
-		w.LongInteger(kmip14.TagUsageLimitsTotal, total)
-		w.LongInteger(kmip14.TagUsageLimitsCount, total)
-		w.Enumeration(kmip14.TagUsageLimitsUnit, unit)
-		w.End(m)
-	}), nil
+	return limits{total: total, count: total, unit: unit}.value(), nil
 }
 
 // setField sets an attribute that the store keeps as a field, unless it is set

@@ -56,6 +56,15 @@ func Result(err error) (kmip14.ResultStatus, kmip14.ResultReason, string) {
 	return kmip14.ResultStatusOperationFailed, kmip14.ResultReasonGeneralFailure, ""
 }
 
+// FailurePayload returns what a failed item answers beside its reason; nil:
+// nothing.
+func FailurePayload(err error) kmip.Payload {
+	if e, ok := errors.AsType[*kmip.Error](err); ok {
+		return e.Payload
+	}
+	return nil
+}
+
 func invalidField(format string, args ...any) error {
 	return kmip.NewError(kmip14.ResultReasonInvalidField, format, args...)
 }

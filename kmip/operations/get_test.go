@@ -362,6 +362,21 @@ var requests = map[kmip14.Operation]func(uid []byte) kmip.Payload{
 	kmip14.OperationAddAttribute: func(uid []byte) kmip.Payload {
 		return &kmip.AddAttributeRequest{UniqueIdentifier: uid, Attribute: kmip.TextAttribute("x-added", "v")}
 	},
+	kmip14.OperationModifyAttribute: func(uid []byte) kmip.Payload {
+		return &kmip.ModifyAttributeRequest{UniqueIdentifier: uid, Attribute: kmip.TextAttribute("x-present", "w")}
+	},
+	kmip14.OperationDeleteAttribute: func(uid []byte) kmip.Payload {
+		return &kmip.DeleteAttributeRequest{UniqueIdentifier: uid, Name: []byte("x-present")}
+	},
+	kmip14.OperationCheck: func(uid []byte) kmip.Payload {
+		return &kmip.CheckRequest{UniqueIdentifier: uid, CryptographicUsageMask: 4, HasCryptographicUsageMask: true}
+	},
+	kmip14.OperationObtainLease: identifierRequest,
+	kmip14.OperationGetUsageAllocation: func(uid []byte) kmip.Payload {
+		return &kmip.GetUsageAllocationRequest{UniqueIdentifier: uid, UsageLimitsCount: 1}
+	},
+	kmip14.OperationArchive:  identifierRequest,
+	kmip14.OperationRecover:  identifierRequest,
 	kmip14.OperationActivate: identifierRequest,
 	kmip14.OperationRevoke: func(uid []byte) kmip.Payload {
 		return &kmip.RevokeRequest{UniqueIdentifier: uid, Reason: kmip.RevocationReason{Code: kmip14.RevocationReasonCodeKeyCompromise, Message: []byte("m")}}
@@ -371,6 +386,17 @@ var requests = map[kmip14.Operation]func(uid []byte) kmip.Payload{
 		return &kmip.QueryRequest{Functions: []kmip14.QueryFunction{1, 2, 3, 4}}
 	},
 	kmip14.OperationDiscoverVersions: func([]byte) kmip.Payload { return &kmip.DiscoverVersionsRequest{} },
+}
+
+// fit makes an object on which the request above for the operation succeeds.
+func (r *rig) fit(op kmip14.Operation, more ...kmip.Attribute) []byte {
+	r.t.Helper()
+	more = append(more, kmip.TextAttribute("x-present", "v"))
+	switch op {
+	case kmip14.OperationCheck, kmip14.OperationGetUsageAllocation:
+		return r.register(key32, append(more, kmip.DateTimeAttribute("Activation Date", 1), usageLimits(5))...)
+	}
+	return r.register(key32, more...)
 }
 
 func identifierRequest(uid []byte) kmip.Payload {

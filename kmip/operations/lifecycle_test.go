@@ -190,7 +190,9 @@ func TestArchivedObjectsAreLeftAlone(t *testing.T) {
 	r := newRig(t)
 	uid := r.create()
 	r.change(uid, func(o *keystore.Object) { o.ArchiveDate = keystore.At(began) })
-	for _, op := range []kmip14.Operation{kmip14.OperationActivate, kmip14.OperationRevoke, kmip14.OperationDestroy, kmip14.OperationGet, kmip14.OperationAddAttribute} {
+	for _, op := range []kmip14.Operation{kmip14.OperationActivate, kmip14.OperationRevoke, kmip14.OperationDestroy, kmip14.OperationGet, kmip14.OperationAddAttribute,
+		kmip14.OperationModifyAttribute, kmip14.OperationDeleteAttribute, kmip14.OperationCheck, kmip14.OperationObtainLease, kmip14.OperationGetUsageAllocation,
+		kmip14.OperationArchive} {
 		if a := r.do(kmip.V1_1, op, requests[op](uid)); a.reason != kmip14.ResultReasonObjectArchived {
 			t.Errorf("%v: %v, want Object Archived", op, a.reason)
 		}

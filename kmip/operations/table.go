@@ -21,6 +21,13 @@ var table = [...]Row{
 	{kmip14.OperationGetAttributes, observe("Get Attributes"), kmip.V1_0, prepareGetAttributes, applyGetAttributes},
 	{kmip14.OperationGetAttributeList, observe("Get Attribute List"), kmip.V1_0, prepareIdentifier, applyGetAttributeList},
 	{kmip14.OperationAddAttribute, change("Add Attribute"), kmip.V1_0, prepareAddAttribute, applyAddAttribute},
+	{kmip14.OperationModifyAttribute, change("Modify Attribute"), kmip.V1_0, prepareModifyAttribute, applyModifyAttribute},
+	{kmip14.OperationDeleteAttribute, change("Delete Attribute"), kmip.V1_0, prepareDeleteAttribute, applyDeleteAttribute},
+	{kmip14.OperationCheck, observe("Check"), kmip.V1_0, prepareCheck, applyCheck},
+	{kmip14.OperationObtainLease, observe("Obtain Lease"), kmip.V1_0, prepareIdentifier, applyObtainLease},
+	{kmip14.OperationGetUsageAllocation, change("Get Usage Allocation"), kmip.V1_0, prepareGetUsageAllocation, applyGetUsageAllocation},
+	{kmip14.OperationArchive, change("Archive"), kmip.V1_0, prepareIdentifier, applyArchive},
+	{kmip14.OperationRecover, change("Recover"), kmip.V1_0, prepareIdentifier, applyRecover},
 	{kmip14.OperationActivate, change("Activate"), kmip.V1_0, prepareIdentifier, applyActivate},
 	{kmip14.OperationRevoke, urgent("Revoke"), kmip.V1_0, prepareRevoke, applyRevoke},
 	{kmip14.OperationDestroy, urgent("Destroy"), kmip.V1_0, prepareIdentifier, applyDestroy},
@@ -29,10 +36,11 @@ var table = [...]Row{
 }
 
 // SetsPlaceholder tells whether the operation sets the ID Placeholder of its
-// batch, so that what follows without a Unique Identifier is about its object.
+// batch, so that what follows without a Unique Identifier is about its object,
+// or, as Check does, empties it when it fails (section 4.10).
 func (r *Row) SetsPlaceholder() bool {
 	switch r.Operation {
-	case kmip14.OperationCreate, kmip14.OperationRegister, kmip14.OperationLocate:
+	case kmip14.OperationCreate, kmip14.OperationRegister, kmip14.OperationLocate, kmip14.OperationCheck:
 		return true
 	}
 	return false

@@ -20,11 +20,19 @@ var responses = map[kmip14.Operation]func() kmip.Payload{
 	kmip14.OperationGetAttributes:    func() kmip.Payload { return new(kmip.GetAttributesResponse) },
 	kmip14.OperationGetAttributeList: func() kmip.Payload { return new(kmip.GetAttributeListResponse) },
 	kmip14.OperationAddAttribute:     func() kmip.Payload { return new(kmip.AddAttributeResponse) },
+	kmip14.OperationModifyAttribute:  func() kmip.Payload { return new(kmip.ModifyAttributeResponse) },
+	kmip14.OperationDeleteAttribute:  func() kmip.Payload { return new(kmip.DeleteAttributeResponse) },
+	kmip14.OperationCheck:            func() kmip.Payload { return new(kmip.CheckResponse) },
+	kmip14.OperationObtainLease:      func() kmip.Payload { return new(kmip.ObtainLeaseResponse) },
 	kmip14.OperationActivate:         func() kmip.Payload { return new(kmip.IdentifierResponse) },
-	kmip14.OperationRevoke:           func() kmip.Payload { return new(kmip.IdentifierResponse) },
-	kmip14.OperationDestroy:          func() kmip.Payload { return new(kmip.IdentifierResponse) },
-	kmip14.OperationQuery:            func() kmip.Payload { return new(kmip.QueryResponse) },
-	kmip14.OperationDiscoverVersions: func() kmip.Payload { return new(kmip.DiscoverVersionsResponse) },
+	kmip14.OperationArchive:          func() kmip.Payload { return new(kmip.IdentifierResponse) },
+	kmip14.OperationRecover:          func() kmip.Payload { return new(kmip.IdentifierResponse) },
+
+	kmip14.OperationGetUsageAllocation: func() kmip.Payload { return new(kmip.GetUsageAllocationResponse) },
+	kmip14.OperationRevoke:             func() kmip.Payload { return new(kmip.IdentifierResponse) },
+	kmip14.OperationDestroy:            func() kmip.Payload { return new(kmip.IdentifierResponse) },
+	kmip14.OperationQuery:              func() kmip.Payload { return new(kmip.QueryResponse) },
+	kmip14.OperationDiscoverVersions:   func() kmip.Payload { return new(kmip.DiscoverVersionsResponse) },
 }
 
 // rich are attributes that need every version's words: what a 1.4 client says,
@@ -78,9 +86,10 @@ func TestVersionGate(t *testing.T) {
 					t.Fatal("this test has no request or response for the operation")
 				}
 				i++
-				uid := r.register(key32, rich(i)...)
-				if op == kmip14.OperationActivate || op == kmip14.OperationDestroy {
-					uid = r.create()
+				uid := r.register(key32, append(rich(i), kmip.TextAttribute("x-present", "v"))...)
+				switch op {
+				case kmip14.OperationActivate, kmip14.OperationDestroy, kmip14.OperationCheck, kmip14.OperationGetUsageAllocation:
+					uid = r.fit(op)
 				}
 				in := requests[op](uid)
 				if op == kmip14.OperationQuery {
