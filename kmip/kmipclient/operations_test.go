@@ -88,6 +88,29 @@ func TestOperations(t *testing.T) {
 			return c.AddAttribute(ctx, "u", kmip.TextAttribute("x-a", "v"))
 		}, kmip14.OperationAddAttribute, &kmip.AddAttributeRequest{UniqueIdentifier: u, Attribute: kmip.TextAttribute("x-a", "v")},
 			&kmip.AddAttributeResponse{UniqueIdentifier: u, Attribute: kmip.TextAttribute("x-a", "v")}, kmip.TextAttribute("x-a", "v")},
+		{"modify attribute", func(ctx context.Context, c *kmipclient.Client) (any, error) {
+			return c.ModifyAttribute(ctx, "u", kmip.TextAttribute("x-a", "w"))
+		}, kmip14.OperationModifyAttribute, &kmip.ModifyAttributeRequest{UniqueIdentifier: u, Attribute: kmip.TextAttribute("x-a", "w")},
+			&kmip.ModifyAttributeResponse{UniqueIdentifier: u, Attribute: kmip.TextAttribute("x-a", "w")}, kmip.TextAttribute("x-a", "w")},
+		{"delete attribute", func(ctx context.Context, c *kmipclient.Client) (any, error) {
+			return c.DeleteAttribute(ctx, "u", "x-a", 2)
+		},
+			kmip14.OperationDeleteAttribute, &kmip.DeleteAttributeRequest{UniqueIdentifier: u, Name: []byte("x-a"), Index: 2, HasIndex: true},
+			&kmip.DeleteAttributeResponse{UniqueIdentifier: u, Attribute: kmip.TextAttribute("x-a", "w")}, kmip.TextAttribute("x-a", "w")},
+		{"check", func(ctx context.Context, c *kmipclient.Client) (any, error) {
+			denied, err := c.Check(ctx, kmip.CheckRequest{UniqueIdentifier: u, UsageLimitsCount: 7, HasUsageLimitsCount: true})
+			return denied.Denied(), err
+		}, kmip14.OperationCheck, &kmip.CheckRequest{UniqueIdentifier: u, UsageLimitsCount: 7, HasUsageLimitsCount: true}, &kmip.CheckResponse{UniqueIdentifier: u}, false},
+		{"obtain lease", func(ctx context.Context, c *kmipclient.Client) (any, error) { return c.ObtainLease(ctx, "u") },
+			kmip14.OperationObtainLease, &kmip.ObtainLeaseRequest{UniqueIdentifier: u}, &kmip.ObtainLeaseResponse{UniqueIdentifier: u, LeaseTime: 5, LastChangeDate: 6}, kmipclient.Lease{Seconds: 5, LastChange: 6}},
+		{"get usage allocation", func(ctx context.Context, c *kmipclient.Client) (any, error) {
+			return nil, c.GetUsageAllocation(ctx, "u", 5)
+		},
+			kmip14.OperationGetUsageAllocation, &kmip.GetUsageAllocationRequest{UniqueIdentifier: u, UsageLimitsCount: 5}, &kmip.GetUsageAllocationResponse{UniqueIdentifier: u}, nil},
+		{"archive", func(ctx context.Context, c *kmipclient.Client) (any, error) { return nil, c.Archive(ctx, "u") },
+			kmip14.OperationArchive, &kmip.ArchiveRequest{UniqueIdentifier: u}, &kmip.ArchiveResponse{UniqueIdentifier: u}, nil},
+		{"recover", func(ctx context.Context, c *kmipclient.Client) (any, error) { return nil, c.Recover(ctx, "u") },
+			kmip14.OperationRecover, &kmip.RecoverRequest{UniqueIdentifier: u}, &kmip.RecoverResponse{UniqueIdentifier: u}, nil},
 		{"activate", func(ctx context.Context, c *kmipclient.Client) (any, error) { return nil, c.Activate(ctx, "u") },
 			kmip14.OperationActivate, &kmip.ActivateRequest{UniqueIdentifier: u}, &kmip.ActivateResponse{UniqueIdentifier: u}, nil},
 		{"destroy", func(ctx context.Context, c *kmipclient.Client) (any, error) { return nil, c.Destroy(ctx, "u") },
@@ -148,7 +171,11 @@ func TestOperationsReportTheServersRefusal(t *testing.T) {
 	_, e8 := c.DiscoverVersions(ctx)
 	_, e9 := c.Query(ctx, 1)
 	_, e10 := c.State(ctx, "u")
-	for i, err := range []error{e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, c.Activate(ctx, "u"), c.Destroy(ctx, "u"), c.Revoke(ctx, "u", 1, "", 0)} {
+	_, e11 := c.ModifyAttribute(ctx, "u", kmip.TextAttribute("x-a", ""))
+	_, e12 := c.DeleteAttribute(ctx, "u", "x-a", 0)
+	_, e13 := c.Check(ctx, kmip.CheckRequest{})
+	_, e14 := c.ObtainLease(ctx, "u")
+	for i, err := range []error{e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, c.GetUsageAllocation(ctx, "u", 1), c.Archive(ctx, "u"), c.Recover(ctx, "u"), c.Activate(ctx, "u"), c.Destroy(ctx, "u"), c.Revoke(ctx, "u", 1, "", 0)} {
 		var re *kmipclient.ResultError
 		if !errors.As(err, &re) || re.Reason != kmip14.ResultReasonItemNotFound || re.Status != kmip14.ResultStatusOperationFailed || re.Operation == 0 {
 			t.Errorf("call %d: %v", i, err)
@@ -156,6 +183,23 @@ func TestOperationsReportTheServersRefusal(t *testing.T) {
 	}
 	if want := `Get: OperationFailed, ItemNotFound: "no such object"`; e3.Error() != want {
 		t.Errorf("%q, want %q", e3, want)
+	}
+}
+
+// What a use was denied for comes with the refusal.
+func TestCheckSaysWhatWasDenied(t *testing.T) {
+	c := dial(t, operations(t, func(_ *kmip.RequestMessage, it *kmip.RequestItem, w *kmip.ResponseWriter) {
+		denial := kmip.NewError(kmip14.ResultReasonPermissionDenied, "not so long")
+		denial.Payload = &kmip.CheckResponse{LeaseTime: 9, HasLeaseTime: true}
+		w.FailItem(it.Operation, it.ID, denial)
+	}))
+	denied, err := c.Check(t.Context(), kmip.CheckRequest{UniqueIdentifier: []byte("u"), LeaseTime: 9, HasLeaseTime: true, CryptographicUsageMask: 4, HasCryptographicUsageMask: true})
+	var refusal *kmipclient.ResultError
+	if !errors.As(err, &refusal) || refusal.Reason != kmip14.ResultReasonPermissionDenied {
+		t.Errorf("error %v", err)
+	}
+	if !denied.HasLeaseTime || denied.LeaseTime != 9 || denied.HasCryptographicUsageMask {
+		t.Errorf("denied because of %+v", denied)
 	}
 }
 
