@@ -142,7 +142,9 @@ func TestCheck(t *testing.T) {
 	r.good(r.identifier(kmip14.OperationDestroy, destroyed))
 	early := r.create(usable(kmip.DateTimeAttribute("Process Start Date", began+1))...)
 	late := r.create(usable(kmip.DateTimeAttribute("Protect Stop Date", began-1))...)
-	units := func(n int64) kmip.CheckRequest { return kmip.CheckRequest{UsageLimitsCount: n, HasUsageLimitsCount: true} }
+	units := func(n int64) kmip.CheckRequest {
+		return kmip.CheckRequest{UsageLimitsCount: n, HasUsageLimitsCount: true}
+	}
 	use := func(m kmip14.CryptographicUsageMask) kmip.CheckRequest {
 		return kmip.CheckRequest{CryptographicUsageMask: m, HasCryptographicUsageMask: true}
 	}
