@@ -76,7 +76,8 @@ func checkAnswer(t *testing.T, s *kmipserver.Server, request []byte) {
 	}
 	for i := range m.Items {
 		it := &m.Items[i]
-		if (it.Status == kmip14.ResultStatusSuccess) == it.Payload.IsZero() {
+		success := it.Status == kmip14.ResultStatusSuccess
+		if success == it.Payload.IsZero() && (success || it.Operation != kmip14.OperationCheck) {
 			t.Fatalf("item %d: status %v with payload %v", i, it.Status, !it.Payload.IsZero())
 		}
 	}
