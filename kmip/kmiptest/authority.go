@@ -69,7 +69,10 @@ func NewAuthority(dir string) (*Authority, error) {
 // "self-signed" gets a certificate that it signed itself, without any usages,
 // and which is pinned, as vCenter's own is; a name that begins with "stranger"
 // gets one that nobody enrolled.
-func (a *Authority) Client(name string) (*tls.Config, error) {
+func (a *Authority) Client(name string) (*tls.Config, error) { return a.ClientIn(name, name) }
+
+// ClientIn is Client for a client of that group, if it is enrolled here.
+func (a *Authority) ClientIn(name, group string) (*tls.Config, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if c := a.clients[name]; c != nil {
@@ -77,7 +80,7 @@ func (a *Authority) Client(name string) (*tls.Config, error) {
 	}
 	c := &tls.Config{RootCAs: a.roots, ServerName: "localhost"}
 	if name != "none" {
-		cert, err := a.enrol(name)
+		cert, err := a.enrol(name, group)
 		if err != nil {
 			return nil, fmt.Errorf("enrolling client %s: %w", name, err)
 		}
@@ -89,8 +92,8 @@ func (a *Authority) Client(name string) (*tls.Config, error) {
 	return c.Clone(), nil
 }
 
-func (a *Authority) enrol(name string) (*tls.Certificate, error) {
-	req := certs.ClientRequest{Name: name, Group: name, KeyType: certs.P256}
+func (a *Authority) enrol(name, group string) (*tls.Certificate, error) {
+	req := certs.ClientRequest{Name: name, Group: group, KeyType: certs.P256}
 	switch {
 	case hasPrefix(name, "stranger"):
 		cert, _, err := selfSigned(name)
@@ -118,6 +121,25 @@ func (a *Authority) enrol(name string) (*tls.Certificate, error) {
 		return nil, err
 	}
 	return &cert, a.Registry.Put(issued.Client)
+}
+
+// SignCSR enrols a client by its signing request, in a group of its own name,
+// and returns its certificate in PEM.
+func (a *Authority) SignCSR(name string, csr []byte) ([]byte, error) {
+	issued, err := a.ca.SignCSR(certs.ClientRequest{Name: name, Group: name}, csr)
+	if err != nil {
+		return nil, err
+	}
+	return issued.CertificatePEM(), a.Registry.Put(issued.Client)
+}
+
+// Pin enrols a client by its own certificate, in a group of its own name.
+func (a *Authority) Pin(name string, certificate []byte) error {
+	record, err := certs.Pin(certs.ClientRequest{Name: name, Group: name}, certificate, false, time.Now())
+	if err != nil {
+		return err
+	}
+	return a.Registry.Put(record)
 }
 
 func hasPrefix(s, prefix string) bool { return len(s) >= len(prefix) && s[:len(prefix)] == prefix }

@@ -36,13 +36,19 @@ type Options struct {
 	// Listener is served instead of one on the loopback, such as a PipeListener
 	// in a synctest bubble.
 	Listener net.Listener
+	// Authority is one that was made before, so that a server that is started
+	// again is the same to its clients; nil makes one.
+	Authority *Authority
 }
 
 // Start serves the operations until the test ends. The test fails if the
 // server does not shut down within ten seconds then.
 func Start(t testing.TB, ops *operations.Operations, o Options) *Server {
 	t.Helper()
-	authority, err := NewAuthority(t.TempDir())
+	authority, err := o.Authority, error(nil)
+	if authority == nil {
+		authority, err = NewAuthority(t.TempDir())
+	}
 	if err != nil {
 		t.Fatalf("making certificates: %v", err)
 	}

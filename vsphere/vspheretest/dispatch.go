@@ -1,0 +1,76 @@
+package vspheretest
+
+import (
+	"reflect"
+	"strings"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// aliasPrefix begins the type of the references under which the overlay's
+// objects are registered. The simulator's own objects keep theirs.
+const aliasPrefix = "Keyreeve:"
+
+// An overlay answers some of the calls to all objects of one type. The
+// reference of the one that is meant is in the request. Its lock is none: the
+// simulator would hold it over the whole call, and so over an exchange with a
+// key server.
+type overlay struct {
+	Self    types.ManagedObjectReference
+	vcenter *VCenter
+}
+
+func (o *overlay) Reference() types.ManagedObjectReference { return o.Self }
+
+// Lock and Unlock keep the simulator from locking.
+func (o *overlay) Lock()   {}
+func (o *overlay) Unlock() {}
+
+// overlays are the types of objects with calls of ours.
+func (v *VCenter) overlays() map[string]mo.Reference {
+	return map[string]mo.Reference{
+		"CryptoManagerKmip": &manager{overlay{v.alias("CryptoManagerKmip"), v}},
+		"VirtualMachine":    &machines{overlay{v.alias("VirtualMachine"), v}},
+		"HostSystem":        &hosts{overlay{v.alias("HostSystem"), v}},
+		"Folder":            &folders{overlay{v.alias("Folder"), v}},
+		"Datacenter":        &datacenters{overlay{v.alias("Datacenter"), v}},
+	}
+}
+
+func (v *VCenter) alias(kind string) types.ManagedObjectReference {
+	return types.ManagedObjectReference{Type: aliasPrefix + kind, Value: "overlay"}
+}
+
+// install registers the overlay's objects, and points their calls to them.
+// The handler only rewrites the reference: what it returns itself is ignored
+// in a session, and an object that wraps one of the simulator's ends the
+// process where that is cast.
+func (v *VCenter) install(reg *simulator.Registry) {
+	answers := map[string]map[string]bool{}
+	for kind, o := range v.overlays() {
+		reg.Put(o)
+		answers[kind] = methodsOf(o)
+	}
+	reg.Handler = func(_ *simulator.Context, m *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+		if answers[m.This.Type][m.Name] {
+			m.This = v.alias(m.This.Type)
+		}
+		return nil, nil
+	}
+}
+
+// methodsOf lists the calls that an object answers, by their name in the API.
+func methodsOf(o mo.Reference) map[string]bool {
+	names := map[string]bool{}
+	t := reflect.TypeOf(o)
+	for i := range t.NumMethod() {
+		name := t.Method(i).Name
+		names[name] = true
+		if task, ok := strings.CutSuffix(name, "Task"); ok {
+			names[task+"_Task"] = true
+		}
+	}
+	return names
+}
