@@ -170,7 +170,8 @@ func (c *Client) Get(ctx context.Context, uid string) (*secret.Bytes, error) {
 	return o.Material, nil
 }
 
-// An Object is a Managed Object as Get returned it.
+// An Object is a Managed Object as Get returned it. An Opaque Object has no
+// format.
 type Object struct {
 	Type                   kmip14.ObjectType
 	UniqueIdentifier       string
@@ -188,6 +189,9 @@ func (c *Client) GetObject(ctx context.Context, req kmip.GetRequest) (*Object, e
 		return nil, err
 	}
 	defer r.Clear()
+	if resp.ObjectType == kmip14.ObjectTypeOpaqueObject {
+		return opaqueObject(&resp)
+	}
 	var block kmip.KeyBlock
 	if err := block.Decode(resp.Object, r.Header.Version); err != nil {
 		return nil, fmt.Errorf("reading the object: %w", err)

@@ -39,6 +39,12 @@ func TestOperations(t *testing.T) {
 	var secretData ttlv.Writer
 	kmip.WriteSecretData(&secretData, kmip14.SecretDataTypePassword, kmip14.KeyFormatTypeOpaque, []byte(key))
 	secretObject, _ := ttlv.Parse(secretData.Bytes())
+	var opaqueObject ttlv.Writer
+	m := opaqueObject.Begin(kmip14.TagOpaqueObject)
+	opaqueObject.Enumeration(kmip14.TagOpaqueDataType, 0x80000001)
+	opaqueObject.ByteString(kmip14.TagOpaqueDataValue, []byte(key))
+	opaqueObject.End(m)
+	opaque, _ := ttlv.Parse(opaqueObject.Bytes())
 	for _, tc := range []struct {
 		name   string
 		call   func(ctx context.Context, c *kmipclient.Client) (any, error)
@@ -66,6 +72,17 @@ func TestOperations(t *testing.T) {
 			return c.Register(ctx, kmipclient.RegisterOptions{Material: secret.Own([]byte(key)), SecretType: kmip14.SecretDataTypePassword, CreateOptions: kmipclient.CreateOptions{Name: "n"}})
 		}, kmip14.OperationRegister, &kmip.RegisterRequest{ObjectType: kmip14.ObjectTypeSecretData, Object: secretObject,
 			Template: kmip.TemplateAttribute{Attributes: []kmip.Attribute{kmip.IntegerAttribute("Cryptographic Usage Mask", 0), kmip.NameAttribute("n")}}}, &kmip.RegisterResponse{UniqueIdentifier: u}, "u"},
+		{"register opaque", func(ctx context.Context, c *kmipclient.Client) (any, error) {
+			return c.RegisterOpaque(ctx, 0x80000001, secret.Own([]byte(key)), kmip.NameAttribute("n"))
+		}, kmip14.OperationRegister, &kmip.RegisterRequest{ObjectType: kmip14.ObjectTypeOpaqueObject, Object: opaque,
+			Template: kmip.TemplateAttribute{Attributes: []kmip.Attribute{kmip.NameAttribute("n")}}}, &kmip.RegisterResponse{UniqueIdentifier: u}, "u"},
+		{"get opaque", func(ctx context.Context, c *kmipclient.Client) (any, error) {
+			k, err := c.Get(ctx, "u")
+			return string(k.Expose()), err
+		}, kmip14.OperationGet, &kmip.GetRequest{UniqueIdentifier: u}, &kmip.GetResponse{ObjectType: kmip14.ObjectTypeOpaqueObject, UniqueIdentifier: u, Object: opaque}, key},
+		{"re-key", func(ctx context.Context, c *kmipclient.Client) (any, error) {
+			return c.ReKey(ctx, kmip.ReKeyRequest{UniqueIdentifier: u, HasOffset: true})
+		}, kmip14.OperationReKey, &kmip.ReKeyRequest{UniqueIdentifier: u, HasOffset: true}, &kmip.ReKeyResponse{UniqueIdentifier: []byte("v")}, "v"},
 		{"get", func(ctx context.Context, c *kmipclient.Client) (any, error) {
 			k, err := c.Get(ctx, "u")
 			return string(k.Expose()), err
