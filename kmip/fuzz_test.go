@@ -18,6 +18,8 @@ func requestPayload(op kmip14.Operation) kmip.Payload {
 		return &kmip.CreateRequest{}
 	case kmip14.OperationRegister:
 		return &kmip.RegisterRequest{}
+	case kmip14.OperationReKey:
+		return &kmip.ReKeyRequest{}
 	case kmip14.OperationLocate:
 		return &kmip.LocateRequest{}
 	case kmip14.OperationGet:
@@ -42,7 +44,7 @@ func responsePayload(op kmip14.Operation) kmip.Payload {
 	switch op {
 	case kmip14.OperationCreate:
 		return &kmip.CreateResponse{}
-	case kmip14.OperationRegister:
+	case kmip14.OperationRegister, kmip14.OperationReKey:
 		return &kmip.RegisterResponse{}
 	case kmip14.OperationLocate:
 		return &kmip.LocateResponse{}

@@ -35,6 +35,7 @@ type requests struct {
 	create        kmip.CreateRequest
 	register      kmip.RegisterRequest
 	block         kmip.KeyBlock
+	rekey         kmip.ReKeyRequest
 	get           kmip.GetRequest
 	getAttributes kmip.GetAttributesRequest
 	identifier    kmip.IdentifierRequest

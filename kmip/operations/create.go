@@ -79,7 +79,7 @@ func (d *draft) required(v kmip.Version) (kmip14.CryptographicAlgorithm, error) 
 
 func applyCreate(_ *Operations, tx *Tx, c *Call) error {
 	if r := &c.request.create; len(r.Template.Names) > 0 {
-		if err := c.draft.byTemplate(tx, &r.Template, c.Version); err != nil {
+		if err := c.draft.byTemplate(tx, nil, &r.Template, c.Version); err != nil {
 			return err
 		}
 		if err := c.make(); err != nil {

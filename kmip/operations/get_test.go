@@ -353,6 +353,7 @@ var requests = map[kmip14.Operation]func(uid []byte) kmip.Payload{
 	kmip14.OperationRegister: func([]byte) kmip.Payload {
 		return registerRequest(symmetricKey(raw, key32, aesAlg, 256), mask())
 	},
+	kmip14.OperationReKey:  func(uid []byte) kmip.Payload { return &kmip.ReKeyRequest{UniqueIdentifier: uid} },
 	kmip14.OperationLocate: func([]byte) kmip.Payload { return &kmip.LocateRequest{} },
 	kmip14.OperationGet:    func(uid []byte) kmip.Payload { return &kmip.GetRequest{UniqueIdentifier: uid} },
 	kmip14.OperationGetAttributes: func(uid []byte) kmip.Payload {

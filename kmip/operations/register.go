@@ -192,7 +192,7 @@ func (c *Call) registerElsewhere(alg kmip14.CryptographicAlgorithm) error {
 
 func applyRegister(_ *Operations, tx *Tx, c *Call) error {
 	if r := &c.request.register; len(r.Template.Names) > 0 {
-		if err := c.draft.byTemplate(tx, &r.Template, c.Version); err != nil {
+		if err := c.draft.byTemplate(tx, nil, &r.Template, c.Version); err != nil {
 			return err
 		}
 		c.key.Reset(c.key.Bytes())

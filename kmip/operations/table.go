@@ -16,6 +16,7 @@ const rowCount = kmip14.OperationExport + 1
 var table = [...]Row{
 	{kmip14.OperationCreate, change("Create"), kmip.V1_0, prepareCreate, applyCreate},
 	{kmip14.OperationRegister, change("Register"), kmip.V1_0, prepareRegister, applyRegister},
+	{kmip14.OperationReKey, change("Re-key"), kmip.V1_0, prepareRekey, applyRekey},
 	{kmip14.OperationLocate, observe("Locate"), kmip.V1_0, prepareLocate, applyLocate},
 	{kmip14.OperationGet, release("Get"), kmip.V1_0, prepareGet, applyGet},
 	{kmip14.OperationGetAttributes, observe("Get Attributes"), kmip.V1_0, prepareGetAttributes, applyGetAttributes},
@@ -40,7 +41,7 @@ var table = [...]Row{
 // or, as Check does, empties it when it fails (section 4.10).
 func (r *Row) SetsPlaceholder() bool {
 	switch r.Operation {
-	case kmip14.OperationCreate, kmip14.OperationRegister, kmip14.OperationLocate, kmip14.OperationCheck:
+	case kmip14.OperationCreate, kmip14.OperationRegister, kmip14.OperationReKey, kmip14.OperationLocate, kmip14.OperationCheck:
 		return true
 	}
 	return false

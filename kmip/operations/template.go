@@ -94,15 +94,14 @@ type handedOn struct {
 	v kmip.Version
 }
 
-// byTemplate sets the draft's attributes anew from the Templates that the
-// request names and from the request's own. Of an attribute with one instance
+// byTemplate sets the draft's attributes anew: those in all, then those of the
+// Templates that the request names, then the request's own. Of an attribute with one instance
 // the request's is taken, or that of the last Template; of others all, those of
 // the Templates first (section 4.2, which says it of key pairs).
-func (d *draft) byTemplate(tx *Tx, t *kmip.TemplateAttribute, v kmip.Version) error {
+func (d *draft) byTemplate(tx *Tx, all []handedOn, t *kmip.TemplateAttribute, v kmip.Version) error {
 	if len(t.Names) > maxTemplates {
 		return invalidField("more than %d Templates", maxTemplates)
 	}
-	var all []handedOn
 	for i := range t.Names {
 		object, err := findTemplate(tx, &t.Names[i])
 		if err != nil {

@@ -17,6 +17,7 @@ var responses = map[kmip14.Operation]func() kmip.Payload{
 	kmip14.OperationRegister:         func() kmip.Payload { return new(kmip.RegisterResponse) },
 	kmip14.OperationLocate:           func() kmip.Payload { return new(kmip.LocateResponse) },
 	kmip14.OperationGet:              func() kmip.Payload { return new(kmip.GetResponse) },
+	kmip14.OperationReKey:            func() kmip.Payload { return new(kmip.ReKeyResponse) },
 	kmip14.OperationGetAttributes:    func() kmip.Payload { return new(kmip.GetAttributesResponse) },
 	kmip14.OperationGetAttributeList: func() kmip.Payload { return new(kmip.GetAttributeListResponse) },
 	kmip14.OperationAddAttribute:     func() kmip.Payload { return new(kmip.AddAttributeResponse) },
@@ -88,7 +89,7 @@ func TestVersionGate(t *testing.T) {
 				i++
 				uid := r.register(key32, append(rich(i), kmip.TextAttribute("x-present", "v"))...)
 				switch op {
-				case kmip14.OperationActivate, kmip14.OperationDestroy, kmip14.OperationCheck, kmip14.OperationGetUsageAllocation:
+				case kmip14.OperationActivate, kmip14.OperationDestroy, kmip14.OperationReKey, kmip14.OperationCheck, kmip14.OperationGetUsageAllocation:
 					uid = r.fit(op)
 				}
 				in := requests[op](uid)
