@@ -33,6 +33,8 @@ type conn struct {
 
 	header [ttlv.HeaderSize]byte // all that an idle connection holds of a message
 
+	recorded uint64 // its name in the recording
+
 	abrupt bool // the peer broke a limit and gets no goodbye, which it could hold up
 
 	older, newer *conn // under connections.mu
@@ -142,6 +144,8 @@ func (c *conn) serve() {
 			c.server.panicked("request", v)
 		}
 	}()
+	c.recorded = c.server.record.connected(&c.peer.Load().Principal, c.tls.ConnectionState().Version)
+	defer c.server.record.closed(c.recorded)
 	wait, limit := c.server.limits.FirstByte, limitFirstByte
 	for c.next(wait, limit) {
 		wait, limit = c.server.limits.Idle, ""
@@ -163,6 +167,7 @@ func (c *conn) next(wait time.Duration, limit string) bool {
 	_ = c.tls.SetReadDeadline(time.Now().Add(s.limits.Request))
 	request, err := c.read(n)
 	if err != nil {
+		s.record.unreadable(c.recorded, n, err)
 		c.unreadable(err)
 		return false
 	}
@@ -186,9 +191,11 @@ func (c *conn) answer(request *buffer) bool {
 			slog.String("remote", c.remote), slog.String("client", peer.Principal.Client))
 		return false
 	}
+	s.record.received(c.recorded, request.data)
 	response := takeBuffer(responseRoom(len(request.data)))
 	out, open := s.handle(s.ctx, &peer.Principal, request.data, response.data)
 	defer func() { response.release(out) }()
+	s.record.sent(c.recorded, out)
 	if len(out) == 0 {
 		return false
 	}

@@ -49,6 +49,7 @@ type Config struct {
 	Limits                 Limits
 	Logger                 *slog.Logger // nil: slog.Default
 	Metrics                *Metrics     // nil: counted for nobody
+	Recorder               Recorder     // nil: nothing is recorded
 	Now                    func() time.Time
 }
 
@@ -64,6 +65,7 @@ type Server struct {
 	log          *limitedLog
 	metrics      *Metrics
 	now          func() time.Time
+	record       recording
 
 	conns *connections
 	works sync.Pool // of *work
@@ -91,6 +93,7 @@ func New(c Config) *Server {
 		limits:       c.Limits.withDefaults(),
 		metrics:      c.Metrics,
 		now:          c.Now,
+		record:       recording{to: c.Recorder},
 		conns:        newConnections(),
 		listeners:    map[net.Listener]struct{}{},
 	}

@@ -28,9 +28,10 @@ type Server struct {
 // Options changes what a test server is. The zero value has the defaults of
 // the real one.
 type Options struct {
-	Limits  kmipserver.Limits
-	Metrics *kmipserver.Metrics
-	TLS     func(*tls.Config) // changes the server's side before it starts
+	Limits   kmipserver.Limits
+	Recorder kmipserver.Recorder
+	Metrics  *kmipserver.Metrics
+	TLS      func(*tls.Config) // changes the server's side before it starts
 	// Authenticate is the server's; see kmipserver.Config.
 	Authenticate func(context.Context, *operations.Principal, []kmip.Credential) (user string, err error)
 	// Listener is served instead of one on the loopback, such as a PipeListener
@@ -65,6 +66,7 @@ func Start(t testing.TB, ops *operations.Operations, o Options) *Server {
 		Limits:                 o.Limits,
 		Logger:                 slog.New(s.Log),
 		Metrics:                o.Metrics,
+		Recorder:               o.Recorder,
 	})
 	l := o.Listener
 	if l == nil {

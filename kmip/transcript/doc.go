@@ -1,6 +1,7 @@
 // Package transcript has KMIP messages and conversations as text: a notation of
-// messages that is read and written ([Message], [Format]), and conversations with a
-// server in it that are played to the byte ([Transcript]).
+// messages that is read and written ([Message], [Format]), conversations with a
+// server in it that are played to the byte ([Transcript]), and what prints a
+// message for people ([Print]).
 //
 // It is a package of its own so that there is one notation: what the server
 // records is what tests play. The conversations that ship are in

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gemalto/kmip-go/kmip14"
 	gemalto "github.com/gemalto/kmip-go/ttlv"
 
 	"github.com/keyreeve/keyreeve/kmip/ttlv"
@@ -103,44 +104,50 @@ func Format(message []byte) string {
 		return hex.EncodeToString(message) + "\n"
 	}
 	var b strings.Builder
-	format(&b, it, 0, 0)
+	format(&b, it, 0, place{}, formatValue)
 	return b.String()
 }
 
-// format also gets the tag of the attribute around, whose enumerations an
-// Attribute Value has.
-func format(b *strings.Builder, it ttlv.Item, depth int, attribute ttlv.Tag) {
+// A spelling writes the value of an item that is no structure.
+type spelling func(it ttlv.Item, p place) string
+
+func format(b *strings.Builder, it ttlv.Item, depth int, p place, spell spelling) {
 	fmt.Fprintf(b, "%s%s", strings.Repeat("  ", depth), gemalto.DefaultRegistry.FormatTag(it.Tag()))
 	if it.Type() != ttlv.Structure {
-		fmt.Fprintf(b, " %s %s\n", strings.NewReplacer(" ", "", "-", "").Replace(it.Type().String()), formatValue(it, attribute))
+		fmt.Fprintf(b, " %s %s\n", typeName(it.Type()), spell(it, p))
 		return
 	}
 	b.WriteByte('\n')
+	inner := p.enter(it)
 	r, _ := it.Items()
 	for {
 		child, ok := r.Next()
 		if !ok {
 			return
 		}
-		if name, err := child.Text(); err == nil && child.Tag() == tagAttributeName {
-			attribute, _ = gemalto.DefaultRegistry.ParseTag(strings.ReplaceAll(string(name), " ", ""))
-		}
-		format(b, child, depth+1, attribute)
+		format(b, child, depth+1, inner, spell)
+		inner = inner.after(child)
 	}
 }
 
-const tagAttributeName, tagAttributeValue ttlv.Tag = 0x42000A, 0x42000B
+func typeName(t ttlv.Type) string {
+	return strings.NewReplacer(" ", "", "-", "").Replace(t.String())
+}
 
-func formatValue(it ttlv.Item, attribute ttlv.Tag) string {
+// formatValue spells a value as it is. Enumerations and masks of an Attribute
+// Value are those of the attribute around it.
+func formatValue(it ttlv.Item, p place) string {
 	tag, prefix := it.Tag(), ""
-	if tag == tagAttributeValue && attribute != 0 {
-		tag, prefix = attribute, gemalto.DefaultRegistry.FormatTag(attribute)+"."
+	if tag == kmip14.TagAttributeValue && p.attribute != 0 {
+		tag, prefix = p.attribute, gemalto.DefaultRegistry.FormatTag(p.attribute)+"."
 	}
 	switch it.Type() {
 	case ttlv.Integer:
 		v, _ := it.Integer()
 		if gemalto.DefaultRegistry.IsBitmask(tag) && v != 0 {
-			return prefix + gemalto.DefaultRegistry.FormatInt(tag, v)
+			if names := gemalto.DefaultRegistry.FormatInt(tag, v); !strings.Contains(names, "0x") {
+				return prefix + names
+			}
 		}
 		return strconv.Itoa(int(v))
 	case ttlv.LongInteger:
@@ -149,7 +156,9 @@ func formatValue(it ttlv.Item, attribute ttlv.Tag) string {
 	case ttlv.Enumeration:
 		v, _ := it.Enumeration()
 		if gemalto.DefaultRegistry.IsEnum(tag) {
-			return prefix + gemalto.DefaultRegistry.FormatEnum(tag, v)
+			if name := gemalto.DefaultRegistry.FormatEnum(tag, v); !strings.HasPrefix(name, "0x") {
+				return prefix + name
+			}
 		}
 		return fmt.Sprintf("0x%08X", v)
 	case ttlv.Boolean:
@@ -160,10 +169,19 @@ func formatValue(it ttlv.Item, attribute ttlv.Tag) string {
 		return strconv.Quote(string(v))
 	case ttlv.DateTime:
 		v, _ := it.DateTime()
-		return time.Unix(v, 0).UTC().Format(time.RFC3339)
+		return formatDate(v)
 	case ttlv.Interval:
 		v, _ := it.Interval()
 		return strconv.FormatUint(uint64(v), 10)
 	}
 	return hex.EncodeToString(it.Value())
+}
+
+// formatDate spells a date that RFC 3339 has no year for in seconds.
+func formatDate(seconds int64) string {
+	t := time.Unix(seconds, 0).UTC()
+	if t.Year() < 0 || t.Year() > 9999 {
+		return strconv.FormatInt(seconds, 10)
+	}
+	return t.Format(time.RFC3339)
 }

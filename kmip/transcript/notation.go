@@ -31,7 +31,7 @@ import (
 // structure a type and a value: numbers in decimal or 0x…, enumerations and
 // masks by name (Encrypt|Decrypt; under another tag than their own with the
 // tag in front, as in State.Active), text quoted as in Go, bytes in
-// hexadecimal, dates as in RFC 3339. Lines that begin with # are comments.
+// hexadecimal, dates as in RFC 3339 or in seconds. Lines that begin with # are comments.
 //
 // A value that begins with $ stands for what the server chose. $name takes the
 // value when it is first met in an answer and stands for it from then on;
@@ -131,6 +131,16 @@ func (n *node) placeholder() (placeholder, bool) {
 	return placeholder{name: m[1], length: length}, true
 }
 
+// placeholders calls f with each in the message.
+func (n *node) placeholders(f func(*node, placeholder)) {
+	if p, ok := n.placeholder(); ok {
+		f(n, p)
+	}
+	for _, c := range n.children {
+		c.placeholders(f)
+	}
+}
+
 // raw encodes the value, without header and padding. It is written apart from
 // package ttlv's Writer on purpose: what is compared with the server's answer
 // must not come from the server's own code.
@@ -155,6 +165,9 @@ func (n *node) raw() ([]byte, error) {
 		v, err := strconv.ParseInt(n.value, 0, 64)
 		return binary.BigEndian.AppendUint64(nil, uint64(v)), err
 	case ttlv.DateTime:
+		if v, err := strconv.ParseInt(n.value, 0, 64); err == nil {
+			return binary.BigEndian.AppendUint64(nil, uint64(v)), nil
+		}
 		t, err := time.Parse(time.RFC3339, n.value)
 		return binary.BigEndian.AppendUint64(nil, uint64(t.Unix())), err
 	case ttlv.Boolean:

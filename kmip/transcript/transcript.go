@@ -169,3 +169,25 @@ func parseConnect(s section, words []string) (Step, error) {
 	}
 	return step, nil
 }
+
+// Unset returns, by the line, the placeholders that a request uses before any
+// answer has given them a value: the transcript cannot be played alone, because
+// it begins in the middle of a conversation.
+func (t *Transcript) Unset() []string {
+	known, unset := map[string]bool{}, []string{}
+	for _, s := range t.Steps {
+		if s.Message == nil {
+			continue
+		}
+		s.Message.root.placeholders(func(n *node, p placeholder) {
+			switch {
+			case s.Verb == Receive:
+				known[p.name] = true
+			case !known[p.name]:
+				known[p.name] = true // told once
+				unset = append(unset, fmt.Sprintf("line %d: $%s stands for what no answer before it gave", n.line, p.name))
+			}
+		})
+	}
+	return unset
+}
