@@ -23,7 +23,12 @@ func (s *service) build() {
 		Healthy:        s.health.cheap,
 	})
 	l := s.config.Limits
+	var recorder kmipserver.Recorder // an interface that is nil, not one that holds nil
+	if s.recorder != nil {
+		recorder = s.recorder
+	}
 	s.kmip = kmipserver.New(kmipserver.Config{
+		Recorder:   recorder,
 		Operations: ops,
 		TLS:        certs.ServerConfig(s.reloader, s.registry, certs.Options{LegacySuites: s.config.LegacySuites, Now: s.app.now}),
 		Identify:   s.identify,

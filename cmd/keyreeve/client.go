@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -115,10 +116,12 @@ where they are, with its group. A client can later be added again by that name.`
 			if err != nil {
 				return err
 			}
-			a.print("client %s is revoked since %s; its connections are closed\n", c.Name, date(c.Revoked.Time))
-			return nil
+			return a.show(cmd, o, c, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "client %s is revoked since %s; its connections are closed\n", c.Name, date(c.Revoked.Time))
+			})
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the journal")
+	o.outputFlag(cmd)
 	return cmd
 }

@@ -45,10 +45,14 @@ func (a *app) clientAddCommand(o *options) *cobra.Command {
 	f.StringVar(&add.group, "group", "", "group that shares its keys (default: the client's name)")
 	f.StringVar(&add.keyType, "key-type", "", "with --out: rsa2048 (default) or p256")
 	f.BoolVar(&add.ignoreDates, "ignore-dates", false, "with --cert: let it in before and after its dates too")
+	o.outputFlag(cmd)
 	return cmd
 }
 
 func (a *app) clientAdd(cmd *cobra.Command, o *options, add addOptions, name string) error {
+	if err := o.checkOutput(cmd); err != nil {
+		return err
+	}
 	req, key, err := add.request(cmd, name)
 	if err != nil {
 		return err
@@ -70,6 +74,9 @@ func (a *app) clientAdd(cmd *cobra.Command, o *options, add addOptions, name str
 		if err := writeBundle(add.out, signed{name, done.Certificate, done.CA}, key); err != nil {
 			return fmt.Errorf("client %s is enrolled, but its files could not be written (revoke it and add it again): %w", name, err)
 		}
+	}
+	if o.output == "json" {
+		return a.show(cmd, o, done, nil)
 	}
 	a.tellEnrolled(add, done)
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/internal/config"
 	"github.com/keyreeve/keyreeve/internal/durable"
@@ -43,7 +44,10 @@ func (a *app) initCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.init(cmd, folder(data), i)
+			if err := o.checkOutput(cmd); err != nil {
+				return err
+			}
+			return a.init(cmd, o, folder(data), i)
 		},
 	}
 	f := cmd.Flags()
@@ -52,10 +56,11 @@ func (a *app) initCommand(o *options) *cobra.Command {
 	f.StringVar(&i.key.passphrase, "passphrase-file", a.env(config.Env("passphrase_file")), "take a passphrase instead of a root key file, from the first line of this file; - asks at the terminal")
 	f.StringVar(&i.keyType, "key-type", "", "the server's key: rsa2048 (default) or p256")
 	f.BoolVar(&i.dev, "dev", a.env(config.Env("dev")) == "true", "allow a temporary folder, for a store that may be lost")
+	o.outputFlag(cmd)
 	return cmd
 }
 
-func (a *app) init(cmd *cobra.Command, f folder, i initOptions) error {
+func (a *app) init(cmd *cobra.Command, o *options, f folder, i initOptions) error {
 	if i.key.file != "" && i.key.passphrase != "" {
 		return usage(cmd, "--root-key and --passphrase-file exclude each other")
 	}
@@ -85,6 +90,9 @@ func (a *app) init(cmd *cobra.Command, f folder, i initOptions) error {
 	b := &builder{app: a, folder: f, options: i, server: certs.ServerRequest{Hosts: i.hosts, KeyType: kind}}
 	if err := b.build(cmd.Context()); err != nil {
 		return fmt.Errorf("making a store in %s: %w", f, err)
+	}
+	if o.output == "json" {
+		return a.show(cmd, o, b.made(), nil)
 	}
 	a.tellMade(b)
 	return nil
@@ -176,6 +184,18 @@ func ownHosts() []string {
 		}
 	}
 	return hosts
+}
+
+// A made is what init prints as JSON.
+type made struct {
+	Data        string            `json:"data"`
+	RootKey     string            `json:"root_key,omitempty"` // empty: from a passphrase
+	Hosts       []string          `json:"hosts"`              // of the server's certificate
+	Certificate admin.Thumbprints `json:"certificate"`
+}
+
+func (b *builder) made() made {
+	return made{Data: string(b.folder), RootKey: b.options.key.file, Hosts: b.server.Hosts, Certificate: thumbprints(b.leaf)}
 }
 
 func (a *app) tellMade(b *builder) {

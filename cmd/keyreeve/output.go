@@ -26,7 +26,15 @@ func (a *app) show(cmd *cobra.Command, o *options, value any, table func(io.Writ
 		table(w)
 		return w.Flush()
 	}
-	return usage(cmd, "unknown output %q: want table or json", o.output)
+	return o.checkOutput(cmd)
+}
+
+// checkOutput refuses an output that there is not, before anything is done.
+func (o *options) checkOutput(cmd *cobra.Command) error {
+	if o.output != "json" && o.output != "table" {
+		return usage(cmd, "unknown output %q: want table or json", o.output)
+	}
+	return nil
 }
 
 func line(w io.Writer, columns ...string) {

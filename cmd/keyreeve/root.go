@@ -48,7 +48,7 @@ func (a *app) root() *cobra.Command {
 		Args:              noArgs,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		CompletionOptions: cobra.CompletionOptions{DisableNoDescFlag: true},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
@@ -63,6 +63,8 @@ func (a *app) root() *cobra.Command {
 	})
 	cmd.AddCommand(a.initCommand(o), a.serverCommand(o), a.clientCommand(o), a.keyCommand(o), a.adminCommand(o),
 		a.thumbprintCommand(o), a.verifyCommand(o), a.versionCommand(o))
+	cmd.AddCommand(a.decodeCommand(o), a.recordCommand(o), a.configCommand(o))
+	a.addCompletions(cmd, o)
 	return cmd
 }
 

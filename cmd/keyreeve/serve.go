@@ -20,6 +20,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/durable"
 	"github.com/keyreeve/keyreeve/internal/unixsock"
 	"github.com/keyreeve/keyreeve/kmip/kmipserver"
+	"github.com/keyreeve/keyreeve/kmip/transcript"
 )
 
 // A service is a server that runs.
@@ -38,6 +39,7 @@ type service struct {
 	admins   *certs.Registry // of administrators
 	reloader *certs.Reloader
 	health   *health
+	recorder *transcript.Recorder // nil: nothing is recorded
 
 	listener, adminListener, metricsListener, socket net.Listener
 
@@ -107,6 +109,7 @@ func (s *service) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.health = &health{vault: s.vault}
+	s.startRecording()
 	s.build()
 	return nil
 }
@@ -208,6 +211,7 @@ func (s *service) close() error {
 			_ = l.Close() // again, mostly
 		}
 	}
+	s.stopRecording()
 	if s.vault == nil {
 		return nil
 	}

@@ -30,6 +30,8 @@ var settingFlags = []struct{ flag, setting, help string }{
 	{"passphrase-file", "passphrase_file", "the file with the passphrase, where the store was made with one"},
 	{"log-format", "log_format", "text or json"},
 	{"log-level", "log_level", "debug, info, warn or error"},
+	{"record", "record_file", "record every KMIP message in this new file, without keys and passwords"},
+	{"record-hide", "record_hide", "what else a recording leaves out: names, attributes, usernames, addresses (default: all), or none"},
 	{"dev", "dev", "allow a temporary folder, for a store that may be lost"},
 }
 
@@ -53,7 +55,7 @@ func (a *app) serverCommand(*options) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	addSettingFlags(cmd, "listen", "admin-listen", "metrics-listen", "root-key", "passphrase-file", "log-format", "log-level", "dev")
+	addSettingFlags(cmd, "listen", "admin-listen", "metrics-listen", "root-key", "passphrase-file", "log-format", "log-level", "record", "record-hide", "dev")
 	a.configFlag(cmd, &s.configFile)
 	f.StringVar(&s.readyFile, "ready-file", "", "write the bound KMIP address to this file when the server serves")
 	return cmd

@@ -2,20 +2,24 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
 
-func (a *app) versionCommand(*options) *cobra.Command {
-	return &cobra.Command{
+func (a *app) versionCommand(o *options) *cobra.Command {
+	cmd := &cobra.Command{
 		Use: "version", Short: "print the version", Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			a.print("keyreeve %s\n", version())
-			return nil
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.show(cmd, o, map[string]string{"version": version()}, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "keyreeve %s\n", version())
+			})
 		},
 	}
+	o.outputFlag(cmd)
+	return cmd
 }
 
 // version says what was built: the module's version, or the commit, and with

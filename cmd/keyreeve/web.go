@@ -31,6 +31,12 @@ func newWeb(s *service) *web {
 	}
 	gauge("certificate_expiry_timestamp_seconds", "When the server's certificate ends.",
 		func() float64 { return float64(s.reloader.Leaf().NotAfter.Unix()) })
+	gauge("recording", "1 while KMIP messages are recorded in a file.", func() float64 {
+		if s.recorder == nil {
+			return 0
+		}
+		return 1
+	})
 	gauge("clients", "Client records, revoked ones included.", func() float64 { return float64(len(s.registry.List())) })
 	gauge("ready", "1 when the server can hand out keys and take new ones.", func() float64 {
 		if s.health.check(context.Background()) != nil {

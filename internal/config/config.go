@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -49,6 +48,10 @@ type Config struct {
 	MinFree           uint64        // bytes of free space below which only Revoke and Destroy are taken
 	DrainTimeout      time.Duration // how long requests may finish at the end
 
+	RecordFile string   // where what clients and server say is recorded; empty: nowhere
+	RecordHide []string // of Hidden: what a recording leaves out beside keys and passwords
+	RecordSize uint64   // bytes of a recording at most
+
 	Limits Limits
 }
 
@@ -70,6 +73,8 @@ func Default() Config {
 		LeaseTime:     time.Hour,
 		MinFree:       64 << 20,
 		DrainTimeout:  20 * time.Second,
+		RecordHide:    slices.Clone(Hidden),
+		RecordSize:    64 << 20,
 		Limits: Limits{
 			Handshake: 10 * time.Second, FirstByte: 10 * time.Second, Request: 30 * time.Second,
 			Idle: 10 * time.Minute, Write: 30 * time.Second,
@@ -101,18 +106,11 @@ func Env(name string) string {
 // and name no setting: container systems make such by themselves, so they are
 // told and not refused. An empty variable is as good as none.
 func Load(path string, environ []string) (c Config, unknown []string, err error) {
-	c = Default()
-	if path != "" {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return c, nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-		}
-		if err := c.file(data); err != nil {
-			return c, nil, fmt.Errorf("%w: %s: %w", ErrInvalid, path, err)
-		}
+	e := Explain(path, environ)
+	if len(e.Problems) > 0 {
+		return e.Config, nil, e.Problems[0]
 	}
-	unknown, err = c.environment(environ)
-	return c, unknown, err
+	return e.Config, e.Unknown, nil
 }
 
 // Set changes one setting by its name in the file.
@@ -125,25 +123,4 @@ func (c *Config) Set(name, value string) error {
 		return fmt.Errorf("%w: %s: %w", ErrInvalid, name, err)
 	}
 	return nil
-}
-
-// notSettings are variables of the command line that the server's settings do not have.
-var notSettings = []string{EnvPrefix + "CONFIG", EnvPrefix + "SERVER", EnvPrefix + "BUNDLE"}
-
-func (c *Config) environment(environ []string) (unknown []string, err error) {
-	for _, pair := range environ {
-		name, value, _ := strings.Cut(pair, "=")
-		if !strings.HasPrefix(name, EnvPrefix) || slices.Contains(notSettings, name) || value == "" {
-			continue
-		}
-		i := slices.IndexFunc(settings, func(s setting) bool { return Env(s.name) == name })
-		if i < 0 {
-			unknown = append(unknown, name)
-			continue
-		}
-		if err := settings[i].set(c, value); err != nil {
-			return nil, fmt.Errorf("%w: environment variable %s: %w", ErrInvalid, name, err)
-		}
-	}
-	return unknown, nil
 }

@@ -57,6 +57,7 @@ func TestEverySettingCanBeSetThreeWays(t *testing.T) {
 		"data": "/d", "listen": "127.0.0.1:1", "metrics_listen": "off", "admin_socket": "/s", "admin_listen": "127.0.0.1:5697", "log_format": "json",
 		"log_level": "debug", "root_key_file": "/r", "passphrase_file": "/p", "legacy_suites": "true", "refuse_inactive": "true", "dev": "true",
 		"grace_period": "1h", "indexed_attributes": "[x-a, x-b]", "lease_time": "2h", "min_free": "1GiB", "drain_timeout": "3s",
+		"record_file": "/rec", "record_hide": "[names, addresses]", "record_size": "2MiB",
 		"limits.handshake": "4s", "limits.first_byte": "5s", "limits.request": "6s", "limits.idle": "7s", "limits.write": "8s",
 		"limits.message_size": "2048", "limits.response_size": "4096", "limits.depth": "9", "limits.items": "100", "limits.batch_items": "11",
 		"limits.connections": "12", "limits.per_address": "13", "limits.pending": "14",
@@ -65,6 +66,7 @@ func TestEverySettingCanBeSetThreeWays(t *testing.T) {
 		Data: "/d", Listen: "127.0.0.1:1", MetricsListen: "off", AdminSocket: "/s", AdminListen: "127.0.0.1:5697", LogFormat: "json",
 		LogLevel: slog.LevelDebug, RootKeyFile: "/r", PassphraseFile: "/p", LegacySuites: true, RefuseInactive: true, Dev: true,
 		GracePeriod: time.Hour, IndexedAttributes: []string{"x-a", "x-b"}, LeaseTime: 2 * time.Hour, MinFree: 1 << 30, DrainTimeout: 3 * time.Second,
+		RecordFile: "/rec", RecordHide: []string{"names", "addresses"}, RecordSize: 2 << 20,
 		Limits: config.Limits{Handshake: 4 * time.Second, FirstByte: 5 * time.Second, Request: 6 * time.Second, Idle: 7 * time.Second,
 			Write: 8 * time.Second, MessageSize: 2048, ResponseSize: 4096, Depth: 9, Items: 100, BatchItems: 11, Connections: 12, PerAddress: 13, Pending: 14},
 	}
@@ -198,4 +200,50 @@ func FuzzFile(f *testing.F) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// Every mistake is told, in one go, and every setting says where it comes from.
+func TestExplain(t *testing.T) {
+	path := file(t, "listen: :1\nlisen: :2\nlimits:\n  idle: soon\n  depth: 9\nlog_level: loud\nlease_time: 5s\n")
+	e := config.Explain(path, []string{"KEYREEVE_LISTEN=:3", "KEYREEVE_LIMITS_ITEMS=many", "KEYREEVE_PORT=1"})
+	wants := []string{`line 2: unknown key "lisen"`, "line 4: limits.idle", "line 6: log_level", "KEYREEVE_LIMITS_ITEMS"}
+	if len(e.Problems) != len(wants) {
+		t.Fatalf("problems: %v", e.Problems)
+	}
+	for i, want := range wants {
+		if err := e.Problems[i]; !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("problem %v, want %q", err, want)
+		}
+	}
+	got := map[string]string{}
+	for _, o := range e.Origins {
+		got[o.Name] = o.Value + " from " + strings.TrimPrefix(o.From, path)
+	}
+	for name, want := range map[string]string{
+		"listen": ":3 from KEYREEVE_LISTEN", "limits.depth": "9 from :5", "lease_time": "5s from :7", "limits.idle": "10m0s from default",
+		"grace_period": "720h0m0s from default", "min_free": "64MiB from default", "log_level": "info from default",
+		"indexed_attributes": "[] from default", "record_hide": "[names, attributes, usernames, addresses] from default",
+	} {
+		if got[name] != want {
+			t.Errorf("%s: %s, want %s", name, got[name], want)
+		}
+	}
+	if len(got) != len(config.Names()) || len(e.Unknown) != 1 {
+		t.Errorf("%d of %d settings, unknown %v", len(got), len(config.Names()), e.Unknown)
+	}
+}
+
+// What is shown of a setting sets it: config check prints what a file may say.
+func TestShownValuesCanBeSet(t *testing.T) {
+	e := config.Explain("", nil)
+	want := e.Config
+	for _, o := range e.Origins {
+		if err := e.Config.Set(o.Name, strings.Trim(o.Value, "[]")); err != nil && o.Value != "" {
+			t.Error(err)
+		}
+	}
+	want.IndexedAttributes = []string{}
+	if diff := cmp.Diff(want, e.Config); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }

@@ -13,27 +13,34 @@ import (
 // maxLevels is how deep settings nest; deeper is a mistake, or made to hurt.
 const maxLevels = 4
 
-// file sets what the YAML in data says. An error names its line.
-func (c *Config) file(data []byte) error {
+// A reader sets what YAML says, and goes on after a mistake.
+type reader struct {
+	config   *Config
+	seen     map[string]bool
+	lines    map[string]int // of the settings that were taken
+	problems []error        // each names its line
+}
+
+func (r *reader) read(data []byte) {
 	tree, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		return plain(err)
+		r.add(plain(err))
+		return
 	}
-	seen := map[string]bool{}
 	documents := 0
 	for _, doc := range tree.Docs {
 		if doc.Body == nil || doc.Body.Type() == ast.CommentType {
 			continue // nothing but comments
 		}
 		if documents++; documents > 1 {
-			return at(doc.Body, "a second document begins; want one")
+			r.add(at(doc.Body, "a second document begins; want one"))
+			return
 		}
-		if err := c.node("", doc.Body, 0, seen); err != nil {
-			return err
-		}
+		r.node("", doc.Body, 0)
 	}
-	return nil
 }
+
+func (r *reader) add(err error) { r.problems = append(r.problems, err) }
 
 // plain takes the line and the sentence out of a syntax error, which would
 // otherwise print a piece of the file.
@@ -49,39 +56,42 @@ func at(n ast.Node, format string, args ...any) error {
 	return fmt.Errorf("line %d: %w", n.GetToken().Position.Line, fmt.Errorf(format, args...))
 }
 
-func (c *Config) node(path string, n ast.Node, level int, seen map[string]bool) error {
+func (r *reader) node(path string, n ast.Node, level int) {
 	switch n := n.(type) {
 	case *ast.MappingNode:
 		for _, pair := range n.Values {
-			if err := c.pair(path, pair, level, seen); err != nil {
-				return err
-			}
+			r.pair(path, pair, level)
 		}
-		return nil
+		return
 	case *ast.MappingValueNode:
-		return c.pair(path, n, level, seen)
+		r.pair(path, n, level)
+		return
 	}
 	if path == "" {
-		return at(n, "want settings as name: value")
+		r.add(at(n, "want settings as name: value"))
+		return
 	}
-	return c.value(path, n)
+	if err := r.value(path, n); err != nil {
+		r.add(err)
+	}
 }
 
-func (c *Config) pair(path string, pair *ast.MappingValueNode, level int, seen map[string]bool) error {
+func (r *reader) pair(path string, pair *ast.MappingValueNode, level int) {
 	name := pair.Key.GetToken().Value
 	if path != "" {
 		name = path + "." + name
 	}
 	switch {
 	case level >= maxLevels:
-		return at(pair.Key, "settings nest too deep at %q", name)
+		r.add(at(pair.Key, "settings nest too deep at %q", name))
 	case !known(name):
-		return at(pair.Key, "unknown key %q", name)
-	case seen[name]:
-		return at(pair.Key, "%q is set a second time", name)
+		r.add(at(pair.Key, "unknown key %q", name))
+	case r.seen[name]:
+		r.add(at(pair.Key, "%q is set a second time", name))
+	default:
+		r.seen[name] = true
+		r.node(name, pair.Value, level+1)
 	}
-	seen[name] = true
-	return c.node(name, pair.Value, level+1, seen)
 }
 
 // known reports whether name is a setting or the first part of one.
@@ -94,7 +104,7 @@ func known(name string) bool {
 	return false
 }
 
-func (c *Config) value(name string, n ast.Node) error {
+func (r *reader) value(name string, n ast.Node) error {
 	s := find(name)
 	if s == nil {
 		return at(n, "%q holds settings of its own: want them below it, indented", name)
@@ -103,9 +113,10 @@ func (c *Config) value(name string, n ast.Node) error {
 	if err != nil {
 		return at(n, "%s: %w", name, err)
 	}
-	if err := s.set(c, value); err != nil {
+	if err := s.set(r.config, value); err != nil {
 		return at(n, "%s: %w", name, err)
 	}
+	r.lines[name] = n.GetToken().Position.Line
 	return nil
 }
 

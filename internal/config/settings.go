@@ -11,10 +11,12 @@ import (
 	"time"
 )
 
-// A setting is one row: a name, and how a value in text changes a Config.
+// A setting is one row: a name, how a value in text changes a Config, and how
+// the value in a Config is written in the file.
 type setting struct {
 	name string
 	set  func(c *Config, value string) error
+	show func(c *Config) string
 }
 
 var settings = []setting{
@@ -24,16 +26,19 @@ var settings = []setting{
 	text("admin_socket", func(c *Config) *string { return &c.AdminSocket }),
 	addressOrOff("admin_listen", func(c *Config) *string { return &c.AdminListen }),
 	oneOf("log_format", func(c *Config) *string { return &c.LogFormat }, "text", "json"),
-	{"log_level", setLogLevel},
+	{"log_level", setLogLevel, func(c *Config) string { return strings.ToLower(c.LogLevel.String()) }},
 	text("root_key_file", func(c *Config) *string { return &c.RootKeyFile }),
 	text("passphrase_file", func(c *Config) *string { return &c.PassphraseFile }),
 	yesNo("legacy_suites", func(c *Config) *bool { return &c.LegacySuites }),
 	yesNo("refuse_inactive", func(c *Config) *bool { return &c.RefuseInactive }),
 	yesNo("dev", func(c *Config) *bool { return &c.Dev }),
 	duration("grace_period", 0, func(c *Config) *time.Duration { return &c.GracePeriod }),
-	{"indexed_attributes", setIndexedAttributes},
+	{"indexed_attributes", setIndexedAttributes, func(c *Config) string { return "[" + strings.Join(c.IndexedAttributes, ", ") + "]" }},
 	duration("lease_time", time.Second, func(c *Config) *time.Duration { return &c.LeaseTime }),
-	{"min_free", setMinFree},
+	size("min_free", func(c *Config) *uint64 { return &c.MinFree }),
+	text("record_file", func(c *Config) *string { return &c.RecordFile }),
+	{"record_hide", setRecordHide, func(c *Config) string { return "[" + strings.Join(c.RecordHide, ", ") + "]" }},
+	size("record_size", func(c *Config) *uint64 { return &c.RecordSize }),
 	duration("drain_timeout", time.Second, func(c *Config) *time.Duration { return &c.DrainTimeout }),
 	duration("limits.handshake", time.Second, func(c *Config) *time.Duration { return &c.Limits.Handshake }),
 	duration("limits.first_byte", time.Second, func(c *Config) *time.Duration { return &c.Limits.FirstByte }),
@@ -61,7 +66,12 @@ func text(name string, field func(*Config) *string) setting {
 	return setting{name, func(c *Config, value string) error {
 		*field(c) = value
 		return nil
-	}}
+	}, shown(field)}
+}
+
+// shown writes a plain value as it is.
+func shown[T any](field func(*Config) *T) func(*Config) string {
+	return func(c *Config) string { return fmt.Sprint(*field(c)) }
 }
 
 func oneOf(name string, field func(*Config) *string, choices ...string) setting {
@@ -71,7 +81,7 @@ func oneOf(name string, field func(*Config) *string, choices ...string) setting 
 		}
 		*field(c) = value
 		return nil
-	}}
+	}, shown(field)}
 }
 
 func address(name string, field func(*Config) *string) setting {
@@ -81,7 +91,7 @@ func address(name string, field func(*Config) *string) setting {
 		}
 		*field(c) = value
 		return nil
-	}}
+	}, shown(field)}
 }
 
 func addressOrOff(name string, field func(*Config) *string) setting {
@@ -92,7 +102,7 @@ func addressOrOff(name string, field func(*Config) *string) setting {
 			return nil
 		}
 		return inner.set(c, value)
-	}}
+	}, shown(field)}
 }
 
 // duration takes what is at least lowest: a zero among the limits would mean the
@@ -108,7 +118,7 @@ func duration(name string, lowest time.Duration, field func(*Config) *time.Durat
 		}
 		*field(c) = d
 		return nil
-	}}
+	}, shown(field)}
 }
 
 func number(name string, lowest, highest int, field func(*Config) *int) setting {
@@ -122,7 +132,7 @@ func number(name string, lowest, highest int, field func(*Config) *int) setting 
 		}
 		*field(c) = n
 		return nil
-	}}
+	}, shown(field)}
 }
 
 func setLogLevel(c *Config, value string) error {
@@ -141,7 +151,7 @@ func yesNo(name string, field func(*Config) *bool) setting {
 		}
 		*field(c) = value == "true"
 		return nil
-	}}
+	}, shown(field)}
 }
 
 // setIndexedAttributes takes names with commas between them.
@@ -157,6 +167,25 @@ func setIndexedAttributes(c *Config, value string) error {
 	return nil
 }
 
+// Hidden are what a recording can leave out.
+var Hidden = []string{"names", "attributes", "usernames", "addresses"}
+
+// setRecordHide takes names with commas between them, or none.
+func setRecordHide(c *Config, value string) error {
+	c.RecordHide = []string{}
+	if value == "none" {
+		return nil
+	}
+	for _, what := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' }) {
+		what = strings.TrimSpace(what)
+		if !slices.Contains(Hidden, what) {
+			return fmt.Errorf("%q is not one of: %s, none", what, strings.Join(Hidden, ", "))
+		}
+		c.RecordHide = append(c.RecordHide, what)
+	}
+	return nil
+}
+
 var units = []struct {
 	suffix string
 	bytes  uint64
@@ -164,7 +193,19 @@ var units = []struct {
 
 var errBytes = errors.New("want a number of bytes, for example 64MiB")
 
-func setMinFree(c *Config, value string) error {
+// size takes a number of bytes, with or without a unit.
+func size(name string, field func(*Config) *uint64) setting {
+	return setting{name, func(c *Config, value string) error {
+		n, err := parseSize(value)
+		if err != nil {
+			return err
+		}
+		*field(c) = n
+		return nil
+	}, func(c *Config) string { return formatSize(*field(c)) }}
+}
+
+func parseSize(value string) (uint64, error) {
 	for _, u := range units {
 		digits, ok := strings.CutSuffix(value, u.suffix)
 		if !ok {
@@ -172,10 +213,18 @@ func setMinFree(c *Config, value string) error {
 		}
 		n, err := strconv.ParseUint(digits, 10, 32)
 		if err != nil {
-			return fmt.Errorf("%q: %w", value, errBytes)
+			return 0, fmt.Errorf("%q: %w", value, errBytes)
 		}
-		c.MinFree = n * u.bytes
-		return nil
+		return n * u.bytes, nil
 	}
-	return errBytes
+	return 0, errBytes
+}
+
+func formatSize(n uint64) string {
+	for _, u := range units {
+		if n >= u.bytes && n%u.bytes == 0 {
+			return strconv.FormatUint(n/u.bytes, 10) + u.suffix
+		}
+	}
+	return "0"
 }

@@ -176,7 +176,7 @@ func (r *Recorder) Unreadable(id uint64, length int, reason string) {
 }
 
 func (r *Recorder) notRecorded(id uint64, length int, reason string) {
-	r.put(fmt.Sprintf("# %s c%d sends %d bytes that are not recorded: %s\n", stamp(r.cfg.Now()), id, length, reason))
+	r.put(fmt.Sprintf("# %s c%d sends %d bytes %s %s\n", stamp(r.cfg.Now()), id, length, notRecorded, reason))
 }
 
 // Closed says that a connection has ended.
@@ -215,7 +215,7 @@ func (r *Recorder) put(text string) {
 		text = "# the recording ends here: it has reached its limit\n"
 		r.cfg.Logger.Warn("the recording has reached its limit; nothing more is recorded", "file", r.cfg.Path, "limit", r.cfg.MaxSize)
 	case r.lost > 0:
-		text = fmt.Sprintf("# %d sections are missing here: the disk was too slow\n", r.lost) + text
+		text = fmt.Sprintf("# %d sections %s the disk was too slow\n", r.lost, missing) + text
 		r.lost = 0
 	}
 	r.queue = append(r.queue, text)
@@ -225,6 +225,25 @@ func (r *Recorder) put(text string) {
 	case r.wake <- struct{}{}:
 	default:
 	}
+}
+
+// What a recording says where something is not in it.
+const (
+	missing     = "are missing here:"
+	notRecorded = "that are not recorded:"
+)
+
+// Gaps returns the lines of a recording that say that something is missing.
+func Gaps(recording []byte) []string {
+	gaps := []string{}
+	number := 0
+	for l := range strings.Lines(string(recording)) {
+		number++
+		if strings.HasPrefix(l, "# ") && (strings.Contains(l, missing) || strings.Contains(l, notRecorded)) {
+			gaps = append(gaps, fmt.Sprintf("line %d: %s", number, strings.TrimSpace(l[2:])))
+		}
+	}
+	return gaps
 }
 
 // write takes what is queued to the disk until Close.
