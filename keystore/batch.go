@@ -202,7 +202,7 @@ func classOf(op *Op, p *Principal, outcome audit.Outcome) audit.Class {
 // known are the errors whose text is ours: words and states, never material.
 var known = [...]error{
 	ErrNotFound, ErrPermission, ErrNameTaken, ErrDestroyed, ErrState, ErrInvalid, ErrStale,
-	ErrInternal, ErrReadOnly, ErrCorrupt, ErrDiskFull, ErrAudit, ErrClosed,
+	ErrInUse, ErrReport, ErrInternal, ErrReadOnly, ErrCorrupt, ErrDiskFull, ErrAudit, ErrClosed,
 }
 
 // publicReason is what the journal says of an error. Errors of others are not

@@ -65,6 +65,10 @@ type checker struct {
 	digest digest
 	names  map[string]UID // live Names, by index prefix
 	want   int            // index entries that should be there
+
+	vcenters map[VCenterID]uint64 // keys that each counts
+	used     map[VCenterID]uint64 // keys that each has
+	uses     useWalk
 }
 
 func (c *checker) violated(invariant int, format string, args ...any) {
@@ -79,6 +83,7 @@ func (c *checker) run(kv KV) (err error) {
 	s := c.store
 	c.report, c.digest, c.want = Report{States: make(map[State]int)}, digest{}, 0
 	c.names = make(map[string]UID)
+	c.vcenters, c.used, c.uses = make(map[VCenterID]uint64), make(map[VCenterID]uint64), useWalk{}
 	c.tx = Tx{store: s, kv: kv, now: s.now(), principal: adminPrincipal, op: scanOp}
 	c.tx.box.init(s.keys)
 	defer func() { c.tx.end() }()
@@ -100,6 +105,7 @@ func (c *checker) run(kv KV) (err error) {
 		}
 	}
 	c.totals()
+	c.inventories()
 	return nil
 }
 
@@ -246,8 +252,11 @@ func (c *checker) tombstone(id, plain []byte, _ uint64) error {
 	return nil
 }
 
-func (c *checker) record(_, _ []byte, _ uint64) error {
+func (c *checker) record(id, plain []byte, _ uint64) error {
 	c.report.Records++
+	if Kind(id[0]) == KindInventory {
+		c.inventory(id, plain)
+	}
 	return nil
 }
 

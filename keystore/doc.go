@@ -66,4 +66,6 @@
 //	I10  the journal's last marker is not after the head's position
 //	I11  Initial Date ≤ Last Change Date, and none is in the future of the store's clock
 //	I12  an object's identifier is the one its key names, and its owner group is not empty
+//	I13  an inventory's record is of a vCenter that was assigned, and all pages of a key's uses are there
+//	I14  a vCenter counts the keys that it uses
 package keystore

@@ -21,6 +21,10 @@ var (
 	ErrInvalid = errors.New("invalid object")
 	// ErrStale: the object was written since Edit returned it.
 	ErrStale = errors.New("the object was changed since it was read")
+	// ErrInUse: an inventory names the key. It is an *InUseError.
+	ErrInUse = errors.New("the key is in use")
+	// ErrReport: an inventory report cannot be believed.
+	ErrReport = errors.New("the report is refused")
 	// ErrInternal: a panic while the item was worked on; it is in the log.
 	ErrInternal = errors.New("internal error")
 )

@@ -23,13 +23,35 @@ func (tx *Tx) Revoke(o *Object, reason uint32, message string, occurrence Date) 
 // Destroy is KMIP's Destroy (section 4.21): the Value is gone at once for all
 // clients. Unless the store purges at once, it is kept in a tombstone until
 // the grace period has passed. ErrState for an Active object whose
-// Deactivation Date has not come.
+// Deactivation Date has not come. ErrInUse, an *InUseError, while an inventory
+// names the object.
 func (tx *Tx) Destroy(o *Object) error {
 	return tx.edge(o, func() error {
 		if err := o.destroy(tx.now); err != nil {
 			return err
 		}
-		return tx.bury(o.UniqueIdentifier)
+		if err := tx.unused(o.UniqueIdentifier, o.Group); err != nil {
+			return err
+		}
+		return tx.bury(o.UniqueIdentifier, !tx.store.cfg.PurgeAtOnce)
+	})
+}
+
+// DestroyInUse is Destroy of an object although an inventory names it, for the
+// case that the inventory is wrong and cannot be put right. user is the name of
+// one machine or host that uses it, which nobody gives by mistake. A tombstone
+// is kept even in a store that purges at once. Administrators only, with a
+// reason for the journal; ErrConfirm if no such user is named.
+func (tx *Tx) DestroyInUse(o *Object, reason, user string) error {
+	return tx.adminEdge(o, reason, func() error {
+		if err := o.destroy(tx.now); err != nil {
+			return err
+		}
+		if err := tx.usedBy(o.UniqueIdentifier, user); err != nil {
+			return err
+		}
+		tx.reason = fmt.Sprintf("although in use by %q: %s", user, reason)
+		return tx.bury(o.UniqueIdentifier, true)
 	})
 }
 
@@ -40,7 +62,8 @@ func (tx *Tx) Reactivate(o *Object, reason string) error {
 }
 
 // Undestroy brings a destroyed object back while its tombstone is there;
-// ErrNotFound when it is not. Administrators only, with a reason for the journal.
+// ErrNotFound when it is not, or its grace period is over and no inventory names
+// the object. Administrators only, with a reason for the journal.
 func (tx *Tx) Undestroy(o *Object, reason string) error {
 	return tx.adminEdge(o, reason, func() error {
 		if err := o.undestroy(); err != nil {
@@ -82,9 +105,10 @@ func (tx *Tx) edge(o *Object, move func() error) error {
 	})
 }
 
-// bury writes a tombstone with the Value of an object about to be destroyed.
-func (tx *Tx) bury(uid UID) error {
-	if tx.store.cfg.PurgeAtOnce {
+// bury writes a tombstone with the Value of an object about to be destroyed, if
+// one is to be kept.
+func (tx *Tx) bury(uid UID, keep bool) error {
+	if !keep {
 		return nil
 	}
 	defer tx.release(tx.used)
@@ -113,7 +137,10 @@ func (tx *Tx) unbury(o *Object) error {
 		return err
 	}
 	if t.expiry <= tx.now {
-		return fmt.Errorf("%w: the grace period is over", ErrNotFound)
+		used, err := tx.inUse(o.UniqueIdentifier) // then it was kept for this
+		if err != nil || !used {
+			return errors.Join(err, fmt.Errorf("%w: the grace period is over", ErrNotFound))
+		}
 	}
 	o.Value = t.value
 	return tx.deleteRecord(familyTombstone, o.UniqueIdentifier[:], t.version)

@@ -12,6 +12,8 @@ type Metrics struct {
 	group   prometheus.Histogram
 	seconds prometheus.Histogram
 	failed  prometheus.Gauge
+	reports *prometheus.CounterVec
+	kept    *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics with reg, and panics when they are
@@ -35,7 +37,15 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "1 when the store has stopped taking changes after a failed write.",
 		}),
 	}
-	reg.MustRegister(m.items, m.group, m.seconds, m.failed)
+	m.reports = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "keyreeve", Subsystem: "inventory", Name: "reports_total",
+		Help: "Inventory reports, by how they were taken: complete, partial or refused.",
+	}, []string{"taken"})
+	m.kept = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "keyreeve", Subsystem: "inventory", Name: "refusals_total",
+		Help: "Operations that would have destroyed a key in use, and were refused.",
+	}, []string{"operation"})
+	reg.MustRegister(m.items, m.group, m.seconds, m.failed, m.reports, m.kept)
 	return m
 }
 
@@ -55,5 +65,17 @@ func (m *Metrics) committed(messages int, seconds float64) {
 func (m *Metrics) stopped() {
 	if m != nil {
 		m.failed.Set(1)
+	}
+}
+
+func (m *Metrics) report(taken string) {
+	if m != nil {
+		m.reports.WithLabelValues(taken).Inc()
+	}
+}
+
+func (m *Metrics) inventoryRefused(operation string) {
+	if m != nil {
+		m.kept.WithLabelValues(operation).Inc()
 	}
 }

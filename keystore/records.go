@@ -57,13 +57,21 @@ func (tx *Tx) openRecord(id []byte) (value []byte, version uint64, err error) {
 	return slot.plain, version, err
 }
 
-// PutRecord writes a record, new or not. The value is copied. Administrators only.
+// errInventory: what keeps a key from being destroyed is not taken away by
+// whoever can write records.
+var errInventory = fmt.Errorf("%w: inventories are changed by reports, by confirming them and by removing a vCenter", ErrPermission)
+
+// PutRecord writes a record, new or not. The value is copied. Not for
+// KindInventory. Administrators only.
 func (tx *Tx) PutRecord(k Kind, id string, value []byte) error {
 	if err := tx.admin(k, id); err != nil {
 		return err
 	}
 	if err := tx.writable(); err != nil {
 		return err
+	}
+	if k == KindInventory {
+		return errInventory
 	}
 	_, old, err := tx.openRecord(recordID(k, id))
 	if err != nil {
@@ -74,13 +82,17 @@ func (tx *Tx) PutRecord(k Kind, id string, value []byte) error {
 	return err
 }
 
-// DeleteRecord removes a record; ErrNotFound if there is none. Administrators only.
+// DeleteRecord removes a record; ErrNotFound if there is none. Not for
+// KindInventory. Administrators only.
 func (tx *Tx) DeleteRecord(k Kind, id string) error {
 	if err := tx.admin(k, id); err != nil {
 		return err
 	}
 	if err := tx.writable(); err != nil {
 		return err
+	}
+	if k == KindInventory {
+		return errInventory
 	}
 	_, old, err := tx.openRecord(recordID(k, id))
 	if err != nil {

@@ -24,6 +24,8 @@ type Store struct {
 	failed   atomic.Pointer[failure]
 	batches  sync.Pool
 
+	inventory sync.Mutex // held over a report, and over an administrator's change of a vCenter
+
 	gate    sync.RWMutex // held for reading by whoever uses the store, for writing by Close
 	closing atomic.Bool
 	close   sync.Once

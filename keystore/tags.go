@@ -59,4 +59,39 @@ const (
 
 	tagTombstone ttlv.Tag = 0x540030
 	tagExpiry    ttlv.Tag = 0x540031
+
+	tagVCenter       ttlv.Tag = 0x540090
+	tagAgent         ttlv.Tag = 0x540091
+	tagRemoving      ttlv.Tag = 0x540092
+	tagReportNumber  ttlv.Tag = 0x540093
+	tagReportEntries ttlv.Tag = 0x540094
+	tagUsedKeys      ttlv.Tag = 0x540095
+	tagWaitingKeys   ttlv.Tag = 0x540096
+	tagMissingKeys   ttlv.Tag = 0x540097
+	tagDestroyedKeys ttlv.Tag = 0x540098
+	tagForeignKeys   ttlv.Tag = 0x540099
+	tagEpoch         ttlv.Tag = 0x54009a
+	tagRun           ttlv.Tag = 0x54009b
+	tagBase          ttlv.Tag = 0x54009c
+	tagFreed         ttlv.Tag = 0x54009d
+	tagAssigned      ttlv.Tag = 0x54009e
+	tagReportTime    ttlv.Tag = 0x54009f
+	tagReceived      ttlv.Tag = 0x5400a0
+	tagComplete      ttlv.Tag = 0x5400a1
+	tagSince         ttlv.Tag = 0x5400a2
+	tagPartial       ttlv.Tag = 0x5400a3
+	tagProvider      ttlv.Tag = 0x5400a4
+	tagLostKey       ttlv.Tag = 0x5400a5
+	tagInstance      ttlv.Tag = 0x5400a6
+	tagRetired       ttlv.Tag = 0x5400a7
+
+	tagUses    ttlv.Tag = 0x5400b0
+	tagAbsent  ttlv.Tag = 0x5400b1
+	tagTotal   ttlv.Tag = 0x5400b2
+	tagUse     ttlv.Tag = 0x5400b3
+	tagUseKind ttlv.Tag = 0x5400b4
+	tagUseName ttlv.Tag = 0x5400b5
+	tagUseDisk ttlv.Tag = 0x5400b6
+	tagUseUUID ttlv.Tag = 0x5400b7
+	tagUseBIOS ttlv.Tag = 0x5400b8
 )

@@ -66,6 +66,8 @@ var scenarios = []scenario{
 	{name: "commit unknown, but stored", run: func(r *Rig) error { return unknownCommit(r, true) }},
 	{name: "the power goes off between any two steps", many: powerOff},
 	{name: "what is tampered with is noticed", many: tampered},
+	{name: "a key in use is not destroyed, over restarts", run: reported},
+	{name: "the power goes off while a report is taken", many: reportedCrash},
 }
 
 func life(r *Rig) error {
