@@ -37,6 +37,7 @@ type ClientRecord struct {
 	Subject      string        `json:"subject,omitempty"` // of a foreign CA's client
 	CA           *Thumbprints  `json:"ca,omitempty"`      // the foreign CA
 	IgnoreDates  bool          `json:"ignore_dates,omitempty"`
+	RequireUser  bool          `json:"require_user,omitempty"` // each request must name a user
 }
 
 // Revocation says when a client was shut out and why.
@@ -72,6 +73,7 @@ type EnrolRequest struct {
 	CA          []byte `json:"ca,omitempty"`
 	Subject     string `json:"subject,omitempty"`
 	IgnoreDates bool   `json:"ignore_dates,omitempty"` // for KindPinned
+	RequireUser bool   `json:"require_user,omitempty"` // each request must name a user
 }
 
 // Enrolled is the answer to it. Certificate is set when one was signed.

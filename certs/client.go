@@ -33,6 +33,8 @@ type Client struct {
 	// IgnoreDates lets a pinned certificate in before and after its dates. Only for KindPinned, and only when an
 	// operator said so: an expired certificate is one whose key nobody promises to protect any more.
 	IgnoreDates bool `json:"ignore_dates,omitempty"`
+	// RequireUser is set for a client whose every request must name a user of its group.
+	RequireUser bool `json:"require_user,omitempty"`
 
 	Created time.Time   `json:"created"`
 	Revoked *Revocation `json:"revoked,omitempty"`

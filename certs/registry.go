@@ -190,6 +190,12 @@ func (r *Registry) Current(name string, generation uint64) bool {
 	return c != nil && c.Generation == generation && c.Revoked == nil
 }
 
+// RequiresUser tells whether a client's requests must name a user. It is meant for every request, as Current is.
+func (r *Registry) RequiresUser(name string) bool {
+	c := r.table.Load().clients[name]
+	return c != nil && c.RequireUser
+}
+
 // buildTable indexes the records, and refuses what would make a certificate ambiguous.
 func buildTable(ca *x509.Certificate, clients map[string]*Client, floors map[string]uint64) (*table, error) {
 	t := &table{

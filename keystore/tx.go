@@ -211,6 +211,10 @@ func (tx *Tx) Refuse(reason string) error {
 	return ErrPermission
 }
 
+// Note has the journal say of this item what text says: whom an administrator's
+// act is about, where it is about no object.
+func (tx *Tx) Note(text string) { tx.reason = text }
+
 // writable marks a view for promotion, and keeps operations from changing
 // anything whose Op says that they do not.
 func (tx *Tx) writable() error {

@@ -32,6 +32,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/unixsock"
 	"github.com/keyreeve/keyreeve/keystore"
 	"github.com/keyreeve/keyreeve/keystore/bolt"
+	"github.com/keyreeve/keyreeve/users"
 )
 
 // A world is a store with a server on a socket, and a client of it.
@@ -42,6 +43,7 @@ type world struct {
 	ca       *certs.CA
 	registry *certs.Registry
 	admins   *certs.Registry
+	users    *users.Registry
 	client   *admin.Client
 	socket   string
 	https    string       // address
@@ -121,8 +123,12 @@ func (w *world) serve(t *testing.T) {
 	must(t, err)
 	w.admins, err = certs.NewRegistry(ca.Certificate(), admins, w.now)
 	must(t, err)
+	list, err := adminserver.LoadUsers(t.Context(), w.store)
+	must(t, err)
+	w.users, err = users.NewRegistry(users.Config{}, list)
+	must(t, err)
 	s := adminserver.New(adminserver.Config{
-		Store: w.store, CA: ca, Registry: w.registry, Admins: w.admins, Leaf: ca.Certificate,
+		Store: w.store, CA: ca, Registry: w.registry, Admins: w.admins, Users: w.users, Leaf: ca.Certificate,
 		CloseClient: func(name string) { w.mu.Lock(); w.closed = append(w.closed, name); w.mu.Unlock() },
 		Status:      func(context.Context) admin.Status { return admin.Status{Version: "test", Ready: true} },
 		Verify:      func(context.Context) (admin.VerifyReport, error) { return admin.VerifyReport{Objects: 7}, nil },

@@ -180,5 +180,12 @@ func putClient(ctx context.Context, store *keystore.Store, p *keystore.Principal
 	if err != nil {
 		return err
 	}
-	return do(ctx, store, p, op, func(tx *keystore.Tx) error { return tx.PutRecord(kind, c.Name, value) })
+	about := "client " + c.Name
+	if kind == keystore.KindAdmin {
+		about = "admin " + c.Name
+	}
+	return do(ctx, store, p, op, func(tx *keystore.Tx) error {
+		tx.Note(about)
+		return tx.PutRecord(kind, c.Name, value)
+	})
 }

@@ -34,6 +34,7 @@ func (s *Server) enrolClient(c *call, req admin.EnrolRequest) (answer admin.Enro
 	if err != nil {
 		return answer, err
 	}
+	client.RequireUser = req.RequireUser
 	if err := s.admit(c, s.clients(), client); err != nil {
 		return answer, err
 	}
@@ -81,7 +82,7 @@ func (s *Server) revokeClient(c *call, req admin.RevokeRequest) (r admin.ClientR
 func clientRecord(c certs.Client) admin.ClientRecord {
 	out := admin.ClientRecord{
 		Name: c.Name, Group: c.Group, Kind: string(c.Kind), Created: c.Created, Expires: c.Expires(),
-		Subject: c.Subject, IgnoreDates: c.IgnoreDates,
+		Subject: c.Subject, IgnoreDates: c.IgnoreDates, RequireUser: c.RequireUser,
 	}
 	if c.Revoked != nil {
 		out.Revoked = &admin.Revocation{Time: c.Revoked.Time, Reason: c.Revoked.Reason}

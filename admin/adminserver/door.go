@@ -16,6 +16,11 @@ var (
 	opOpen        = keystore.Op{Name: "Load Clients", Class: keystore.OpObserve}
 	opListKeys    = keystore.Op{Name: "List Keys", Class: keystore.OpObserve}
 	opShowKey     = keystore.Op{Name: "Show Key", Class: keystore.OpObserve}
+	opRequire     = keystore.Op{Name: "Require User", Class: keystore.OpChange}
+	opAddUser     = keystore.Op{Name: "Add User", Class: keystore.OpChange}
+	opPassword    = keystore.Op{Name: "Set Password", Class: keystore.OpChange, Urgent: true}
+	opRemove      = keystore.Op{Name: "Remove User", Class: keystore.OpChange, Urgent: true}
+	opLoadUsers   = keystore.Op{Name: "Load Users", Class: keystore.OpObserve}
 )
 
 type work func(*keystore.Batch) error

@@ -13,6 +13,7 @@ import (
 	"github.com/keyreeve/keyreeve/audit"
 	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/keystore"
+	"github.com/keyreeve/keyreeve/users"
 )
 
 // handle answers one row of the table. Here, and nowhere else, is looked at
@@ -142,7 +143,7 @@ func (s *Server) problem(w http.ResponseWriter, r *http.Request, err error) {
 // mistakes are the errors of an admin's input. Their texts are for the admin.
 var mistakes = []error{
 	certs.ErrBadName, certs.ErrBadClient, certs.ErrBadDN, certs.ErrBadHost, certs.ErrWeakKey, certs.ErrOutsideDates,
-	certs.ErrConflict, certs.ErrCAExpired,
+	certs.ErrConflict, certs.ErrCAExpired, users.ErrBadUser, users.ErrConflict, users.ErrPassword,
 }
 
 // explain turns an error into what the peer is told; nil for one that it should

@@ -14,6 +14,7 @@ import (
 	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/keystore"
+	"github.com/keyreeve/keyreeve/users"
 )
 
 const (
@@ -27,8 +28,9 @@ const (
 type Config struct {
 	Store       *keystore.Store
 	CA          *certs.CA
-	Registry    *certs.Registry          // of clients
-	Admins      *certs.Registry          // of administrators; a group there is a role
+	Registry    *certs.Registry // of clients
+	Admins      *certs.Registry // of administrators; a group there is a role
+	Users       *users.Registry
 	Leaf        func() *x509.Certificate // the server certificate in use
 	CloseClient func(name string)        // ends a client's connections
 	Status      func(context.Context) admin.Status
@@ -44,8 +46,8 @@ type Server struct {
 	stopping context.Context // ends when Shutdown begins
 	conns    connections
 
-	// mu is held over a change of a client, so that two changes of one name do
-	// not overtake each other between the store and the registry.
+	// mu is held over a change of a client or a user, so that two changes of one
+	// name do not overtake each other between the store and the registry.
 	mu sync.Mutex
 }
 

@@ -29,6 +29,12 @@ func routes() []route {
 		post("/v1/clients", operators, "enrol a client", (*Server).enrolClient),
 		get("/v1/clients/{name}", viewers|agents, "one client", (*Server).showClient),
 		post("/v1/clients/{name}/revoke", operators, "shut a client out and end its connections", (*Server).revokeClient),
+		post("/v1/clients/{name}/require-user", operators, "say whether a client's requests must name a user", (*Server).requireUser),
+
+		get("/v1/users", viewers, "all users, by group and name", (*Server).listUsers),
+		post("/v1/users", operators, "add a user to a client's group", (*Server).addUser),
+		post("/v1/users/{group}/{name}/password", operators, "give a user another password", (*Server).setPassword),
+		post("/v1/users/{group}/{name}/remove", operators, "forget a user; what it owns stays", (*Server).removeUser),
 
 		get("/v1/admins", viewers, "all administrators, by name", (*Server).listAdmins),
 		post("/v1/admins", owners, "make somebody an administrator", (*Server).addAdmin),

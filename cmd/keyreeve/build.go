@@ -10,8 +10,10 @@ import (
 	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/admin/adminserver"
 	"github.com/keyreeve/keyreeve/certs"
+	"github.com/keyreeve/keyreeve/kmip"
 	"github.com/keyreeve/keyreeve/kmip/kmipserver"
 	"github.com/keyreeve/keyreeve/kmip/operations"
+	"github.com/keyreeve/keyreeve/users"
 )
 
 // build puts the servers together.
@@ -31,7 +33,7 @@ func (s *service) build() {
 		Recorder:   recorder,
 		Operations: ops,
 		TLS:        certs.ServerConfig(s.reloader, s.registry, certs.Options{LegacySuites: s.config.LegacySuites, Now: s.app.now}),
-		Identify:   s.identify,
+		Identify:   s.identify, Authenticate: s.authenticate,
 		ClassifyHandshakeError: func(err error) (string, slog.Level, string) {
 			kind, message := certs.ClassifyHandshakeError(err)
 			return string(kind), kind.Level(), message
@@ -44,7 +46,7 @@ func (s *service) build() {
 		Logger: s.logger, Metrics: kmipserver.NewMetrics(s.metrics), Now: s.app.now,
 	})
 	s.admin = adminserver.New(adminserver.Config{
-		Store: s.vault.store, CA: s.ca, Registry: s.registry, Admins: s.admins, Leaf: s.reloader.Leaf,
+		Store: s.vault.store, CA: s.ca, Registry: s.registry, Admins: s.admins, Users: s.users, Leaf: s.reloader.Leaf,
 		CloseClient: func(name string) { s.kmip.CloseClient(name) },
 		Status:      s.status,
 		Verify: func(ctx context.Context) (admin.VerifyReport, error) {
@@ -75,6 +77,16 @@ func (s *service) identify(state tls.ConnectionState) (kmipserver.Peer, error) {
 			return !expired && s.registry.Current(id.Name, id.Generation)
 		},
 	}, nil
+}
+
+// authenticate says which user a request is from; "" for the client itself.
+func (s *service) authenticate(ctx context.Context, p *operations.Principal, credentials []kmip.Credential) (string, error) {
+	client := users.Client{Name: p.Client, Group: p.Group, RequireUser: s.registry.RequiresUser(p.Client)}
+	user, err := s.users.Authenticate(ctx, client, credentials)
+	if refused, ok := errors.AsType[*users.Error](err); ok {
+		user = refused.User // for the journal: whose password was wrong
+	}
+	return user, err
 }
 
 func (s *service) status(ctx context.Context) admin.Status {

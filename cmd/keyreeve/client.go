@@ -11,7 +11,7 @@ import (
 
 func (a *app) clientCommand(o *options) *cobra.Command {
 	return noun("client", "who may use the server",
-		a.clientAddCommand(o), a.clientListCommand(o), a.clientShowCommand(o), a.clientRevokeCommand(o))
+		a.clientAddCommand(o), a.clientListCommand(o), a.clientShowCommand(o), a.clientSetCommand(o), a.clientRevokeCommand(o))
 }
 
 func (a *app) clientListCommand(o *options) *cobra.Command {
@@ -77,6 +77,9 @@ func clientFields(w io.Writer, c admin.ClientRecord) {
 	if c.IgnoreDates {
 		field(w, "dates", "ignored")
 	}
+	if c.RequireUser {
+		field(w, "user", "required")
+	}
 	field(w, "subject", c.Subject)
 	if c.CA != nil {
 		field(w, "ca", c.CA.SHA256)
@@ -97,6 +100,38 @@ func certificateFields(w io.Writer, list []admin.Certificate) {
 		field(w, "  sha-256", cert.SHA256)
 		field(w, "  valid", date(cert.NotBefore)+" to "+date(cert.NotAfter))
 	}
+}
+
+const clientSetHelp = `Changes what a client may do, for requests from now on:
+
+  --require-user          refuse requests that name no user of the group
+  --require-user=false    take them as the client's own again
+
+Query and Discover Versions need no user.`
+
+func (a *app) clientSetCommand(o *options) *cobra.Command {
+	var require bool
+	cmd := &cobra.Command{
+		Use: "set NAME", Short: "change what a client may do", Long: clientSetHelp, Args: takes(1, "the client's name"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !cmd.Flags().Changed("require-user") {
+				return usage(cmd, "say what to change: --require-user, or --require-user=false")
+			}
+			server, err := a.adminClient(cmd, o)
+			if err != nil {
+				return err
+			}
+			defer server.Close()
+			c, err := server.RequireUser(cmd.Context(), args[0], require)
+			if err != nil {
+				return err
+			}
+			return a.show(cmd, o, c, func(w io.Writer) { clientFields(w, c) })
+		},
+	}
+	cmd.Flags().BoolVar(&require, "require-user", false, "each request must name a user of the group")
+	o.outputFlag(cmd)
+	return cmd
 }
 
 func (a *app) clientRevokeCommand(o *options) *cobra.Command {

@@ -95,14 +95,22 @@ func (a *app) askPassphrase(isNew bool) (*secret.Bytes, error) {
 		return nil, &failure{exitWrongKey, errors.New("the store needs its passphrase, and there is no terminal to ask at"),
 			"give --passphrase-file FILE, or set KEYREEVE_PASSPHRASE_FILE"}
 	}
-	first, err := a.ask(terminal, "passphrase of the root key: ")
-	if err != nil || !isNew {
-		return first, err
+	if isNew {
+		return a.askTwice(terminal, "passphrase of the root key: ", "the two passphrases differ")
+	}
+	return a.ask(terminal, "passphrase of the root key: ")
+}
+
+// askTwice is ask for what is new, where a typing error would lock it away.
+func (a *app) askTwice(terminal *os.File, prompt, differ string) (*secret.Bytes, error) {
+	first, err := a.ask(terminal, prompt)
+	if err != nil {
+		return nil, err
 	}
 	second, err := a.ask(terminal, "once more: ")
 	defer second.Clear()
 	if err == nil && !first.Equal(second) {
-		err = refuse("", "the two passphrases differ")
+		err = refuse("", "%s", differ)
 	}
 	if err != nil {
 		first.Clear()
@@ -124,7 +132,7 @@ func (a *app) ask(terminal *os.File, prompt string) (*secret.Bytes, error) {
 	n, err := terminal.Read(buf) // a terminal gives a line at a time
 	_, _ = fmt.Fprintln(a.err)
 	if err != nil {
-		return nil, fmt.Errorf("reading the passphrase: %w", err)
+		return nil, fmt.Errorf("reading from the terminal: %w", err)
 	}
 	typed := bytes.TrimRight(buf[:n], "\r\n")
 	passphrase := secret.New(len(typed))

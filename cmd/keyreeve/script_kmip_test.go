@@ -3,16 +3,20 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/gemalto/kmip-go/kmip14"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/keyreeve/keyreeve/admin"
+	"github.com/keyreeve/keyreeve/internal/secret"
+	"github.com/keyreeve/keyreeve/kmip"
 	"github.com/keyreeve/keyreeve/kmip/kmipclient"
 )
 
@@ -23,7 +27,45 @@ func dial(ts *testscript.TestScript, bundle string) (*kmipclient.Client, error) 
 		CertFile: filepath.Join(dir, "cert.pem"),
 		KeyFile:  filepath.Join(dir, "key.pem"),
 		Timeout:  patience,
+		Username: ts.Getenv("KMIP_USER"),
+		Password: secret.Own([]byte(ts.Getenv("KMIP_PASSWORD"))),
 	})
+}
+
+// as [USER PASSWORD] has the commands that follow send this user, or none.
+func cmdAs(ts *testscript.TestScript, _ bool, args []string) {
+	args = append(args, "", "")
+	ts.Setenv("KMIP_USER", args[0])
+	ts.Setenv("KMIP_PASSWORD", args[1])
+}
+
+// device BUNDLE RESULT FIELD=VALUE… asks for a key to be made with a Device
+// credential, and holds the Result Reason against RESULT, "Success" if it works.
+func cmdDevice(ts *testscript.TestScript, _ bool, args []string) {
+	c, err := dial(ts, args[0])
+	ts.Check(err)
+	defer func() { _ = c.Close() }()
+	credential := &kmip.Credential{Type: kmip14.CredentialTypeDevice}
+	fields := map[string]*[]byte{"serial": &credential.DeviceSerialNumber, "password": &credential.Password, "identifier": &credential.DeviceIdentifier,
+		"network": &credential.NetworkIdentifier, "machine": &credential.MachineIdentifier, "media": &credential.MediaIdentifier}
+	for _, arg := range args[2:] {
+		name, value, _ := strings.Cut(arg, "=")
+		*fields[name] = []byte(value)
+	}
+	got := "Success"
+	_, err = c.Batch(context.Background(), kmipclient.Options{Credential: credential}, kmipclient.Item{Operation: kmip14.OperationCreate, Request: &kmip.CreateRequest{
+		ObjectType: kmip14.ObjectTypeSymmetricKey, Template: kmip.TemplateAttribute{Attributes: []kmip.Attribute{
+			kmip.EnumerationAttribute("Cryptographic Algorithm", kmip14.CryptographicAlgorithmAES),
+			kmip.IntegerAttribute("Cryptographic Length", 256), kmip.IntegerAttribute("Cryptographic Usage Mask", 12),
+		}}}})
+	if refusal, ok := errors.AsType[*kmipclient.ResultError](err); ok {
+		got = refusal.Reason.String()
+	} else {
+		ts.Check(err)
+	}
+	if got != args[1] {
+		ts.Fatalf("the result is %s, want %s", got, args[1])
+	}
 }
 
 // create BUNDLE VAR [NAME] has the server make a key, fetches it, and sets VAR to

@@ -21,14 +21,34 @@ import (
 func cmdAbsent(ts *testscript.TestScript, neg bool, args []string) {
 	key := forms(ts, args[0], args[1])
 	found := ""
-	look := func(where string, content []byte) {
+	everywhere(ts, args[2:], func(where string, content []byte) {
 		for form, text := range key {
 			if bytes.Contains(content, text) {
 				found = where + ", as " + form
 			}
 		}
+	})
+	if (found != "") != neg {
+		ts.Fatalf("where the key was found: %q", found)
 	}
-	for _, dir := range args[2:] {
+}
+
+// nowhere TEXT DIR… is absent for a text.
+func cmdNowhere(ts *testscript.TestScript, neg bool, args []string) {
+	found := ""
+	everywhere(ts, args[1:], func(where string, content []byte) {
+		if bytes.Contains(content, []byte(args[0])) {
+			found = where
+		}
+	})
+	if (found != "") != neg {
+		ts.Fatalf("where the text was found: %q", found)
+	}
+}
+
+// everywhere looks at every file of the folders, and at what the servers have logged.
+func everywhere(ts *testscript.TestScript, dirs []string, look func(where string, content []byte)) {
+	for _, dir := range dirs {
 		ts.Check(filepath.WalkDir(ts.MkAbs(dir), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {
 				return err
@@ -40,9 +60,6 @@ func cmdAbsent(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	for name, p := range ts.Value(serversKey{}).(*servers).running {
 		look("the log of server "+name, []byte(p.log.String()))
-	}
-	if (found != "") != neg {
-		ts.Fatalf("where the key was found: %q", found)
 	}
 }
 

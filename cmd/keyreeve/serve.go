@@ -21,6 +21,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/unixsock"
 	"github.com/keyreeve/keyreeve/kmip/kmipserver"
 	"github.com/keyreeve/keyreeve/kmip/transcript"
+	"github.com/keyreeve/keyreeve/users"
 )
 
 // A service is a server that runs.
@@ -37,6 +38,7 @@ type service struct {
 	ca       *certs.CA
 	registry *certs.Registry // of clients
 	admins   *certs.Registry // of administrators
+	users    *users.Registry
 	reloader *certs.Reloader
 	health   *health
 	recorder *transcript.Recorder // nil: nothing is recorded
@@ -103,6 +105,13 @@ func (s *service) open(ctx context.Context) (err error) {
 		return err
 	}
 	if s.admins, err = certs.NewRegistry(ca.Certificate(), admins, s.app.now); err != nil {
+		return err
+	}
+	list, err := adminserver.LoadUsers(ctx, s.vault.store)
+	if err != nil {
+		return err
+	}
+	if s.users, err = users.NewRegistry(users.Config{Now: s.app.now, Metrics: s.metrics}, list); err != nil {
 		return err
 	}
 	if s.reloader, err = s.openCertificate(); err != nil {
