@@ -22,6 +22,7 @@ func (s *service) build() {
 		Store:          s.vault.store,
 		LeaseTime:      uint32(s.config.LeaseTime.Seconds()),
 		RefuseInactive: s.config.RefuseInactive,
+		MakeFreshKeys:  s.config.MakeFreshKeys,
 		Healthy:        s.health.cheap,
 	})
 	l := s.config.Limits

@@ -40,6 +40,7 @@ type Config struct {
 	PassphraseFile string // empty: the root key file needs none
 	LegacySuites   bool
 	RefuseInactive bool // Get refuses keys that are Deactivated or Compromised
+	MakeFreshKeys  bool // a Locate of a fresh member of the group "default" makes a key
 	Dev            bool // the data folder may be a temporary one
 
 	GracePeriod       time.Duration // how long a destroyed key can be brought back; 0: not at all

@@ -55,7 +55,7 @@ func TestShippedFile(t *testing.T) {
 func TestEverySettingCanBeSetThreeWays(t *testing.T) {
 	values := map[string]string{
 		"data": "/d", "listen": "127.0.0.1:1", "metrics_listen": "off", "admin_socket": "/s", "admin_listen": "127.0.0.1:5697", "log_format": "json",
-		"log_level": "debug", "root_key_file": "/r", "passphrase_file": "/p", "legacy_suites": "true", "refuse_inactive": "true", "dev": "true",
+		"log_level": "debug", "root_key_file": "/r", "passphrase_file": "/p", "legacy_suites": "true", "refuse_inactive": "true", "make_fresh_keys": "true", "dev": "true",
 		"grace_period": "1h", "indexed_attributes": "[x-a, x-b]", "lease_time": "2h", "min_free": "1GiB", "drain_timeout": "3s",
 		"record_file": "/rec", "record_hide": "[names, addresses]", "record_size": "2MiB",
 		"limits.handshake": "4s", "limits.first_byte": "5s", "limits.request": "6s", "limits.idle": "7s", "limits.write": "8s",
@@ -64,7 +64,7 @@ func TestEverySettingCanBeSetThreeWays(t *testing.T) {
 	}
 	want := config.Config{
 		Data: "/d", Listen: "127.0.0.1:1", MetricsListen: "off", AdminSocket: "/s", AdminListen: "127.0.0.1:5697", LogFormat: "json",
-		LogLevel: slog.LevelDebug, RootKeyFile: "/r", PassphraseFile: "/p", LegacySuites: true, RefuseInactive: true, Dev: true,
+		LogLevel: slog.LevelDebug, RootKeyFile: "/r", PassphraseFile: "/p", LegacySuites: true, RefuseInactive: true, MakeFreshKeys: true, Dev: true,
 		GracePeriod: time.Hour, IndexedAttributes: []string{"x-a", "x-b"}, LeaseTime: 2 * time.Hour, MinFree: 1 << 30, DrainTimeout: 3 * time.Second,
 		RecordFile: "/rec", RecordHide: []string{"names", "addresses"}, RecordSize: 2 << 20,
 		Limits: config.Limits{Handshake: 4 * time.Second, FirstByte: 5 * time.Second, Request: 6 * time.Second, Idle: 7 * time.Second,

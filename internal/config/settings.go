@@ -31,6 +31,7 @@ var settings = []setting{
 	text("passphrase_file", func(c *Config) *string { return &c.PassphraseFile }),
 	yesNo("legacy_suites", func(c *Config) *bool { return &c.LegacySuites }),
 	yesNo("refuse_inactive", func(c *Config) *bool { return &c.RefuseInactive }),
+	yesNo("make_fresh_keys", func(c *Config) *bool { return &c.MakeFreshKeys }),
 	yesNo("dev", func(c *Config) *bool { return &c.Dev }),
 	duration("grace_period", 0, func(c *Config) *time.Duration { return &c.GracePeriod }),
 	{"indexed_attributes", setIndexedAttributes, func(c *Config) string { return "[" + strings.Join(c.IndexedAttributes, ", ") + "]" }},

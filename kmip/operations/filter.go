@@ -43,6 +43,9 @@ func (s *search) add(a *kmip.Attribute, v kmip.Version) error {
 	f := filter{rule: rule, name: attributeName(rule, a.Name), value: a.Value}
 	s.filters = append(s.filters, f)
 	s.narrow(&f)
+	if rule.Tag == kmip14.TagObjectGroup && s.group.IsZero() {
+		s.group = a.Value
+	}
 	return nil
 }
 
@@ -86,7 +89,10 @@ func (s *search) narrow(f *filter) {
 // matches tells whether an object has all that is asked for.
 func (o *Operations) matches(c *Call, obj *keystore.Object) bool {
 	s := &c.search
-	if s.storage&storageOf(obj) == 0 || s.member == kmip14.ObjectGroupMemberGroupMemberFresh && !obj.Fresh {
+	switch {
+	case s.storage&storageOf(obj) == 0,
+		s.member == kmip14.ObjectGroupMemberGroupMemberFresh && !obj.Fresh,
+		s.member == kmip14.ObjectGroupMemberGroupMemberDefault && !mayBeDefault(obj):
 		return false
 	}
 	for i := range s.filters {

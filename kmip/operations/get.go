@@ -1,8 +1,6 @@
 package operations
 
 import (
-	"errors"
-
 	"github.com/gemalto/kmip-go/kmip14"
 
 	"github.com/keyreeve/keyreeve/keystore"
@@ -45,10 +43,7 @@ func applyGet(o *Operations, tx *Tx, c *Call) error {
 	if err := c.writeObject(obj); err != nil {
 		return err
 	}
-	if obj.Fresh {
-		return served(tx, uid)
-	}
-	return nil
+	return o.handedOut(tx, obj)
 }
 
 // mayLeave tells whether an object may be handed out at all.
@@ -130,18 +125,4 @@ func materialOf(block ttlv.Item) []byte {
 		material = material.Find(kmip14.TagKey)
 	}
 	return material.Value()
-}
-
-// served notes that an object was handed out (section 3.34). Who may read
-// another's object but not change it leaves no mark.
-func served(tx *Tx, uid keystore.UID) error {
-	obj, err := tx.Edit(uid)
-	if err != nil {
-		if errors.Is(err, keystore.ErrPermission) {
-			return nil
-		}
-		return err
-	}
-	obj.Fresh = false
-	return tx.Put(obj)
 }

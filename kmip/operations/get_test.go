@@ -166,7 +166,7 @@ func TestAnotherUsersObjectIsPermissionDenied(t *testing.T) {
 }
 
 // Of a key under the policy group-read another user gets all there is to see,
-// and changes nothing: not Fresh either, by a Get.
+// and changes nothing but Fresh: what was served to anybody is not fresh.
 func TestGroupReadLetsOtherUsersLook(t *testing.T) {
 	r := newRig(t)
 	uid := r.create(kmip.TextAttribute("Operation Policy Name", "group-read"), kmip.NameAttribute("shared"))
@@ -177,7 +177,7 @@ func TestGroupReadLetsOtherUsersLook(t *testing.T) {
 		t.Errorf("Locate finds %d objects, want the shared one", len(found.UniqueIdentifiers))
 	}
 	theirs := barney.get(kmip.V1_4, uid).Object.Raw()
-	if got := show(r.attribute(kmip.V1_4, uid, "Fresh")); got != "true" {
+	if got := show(r.attribute(kmip.V1_4, uid, "Fresh")); got != "false" {
 		t.Errorf("after another user's Get: Fresh is %s", got)
 	}
 	if !bytes.Equal(theirs, r.get(kmip.V1_4, uid).Object.Raw()) {

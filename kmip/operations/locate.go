@@ -2,11 +2,13 @@ package operations
 
 import (
 	"log/slog"
+	"slices"
 
 	"github.com/gemalto/kmip-go/kmip14"
 
 	"github.com/keyreeve/keyreeve/keystore"
 	"github.com/keyreeve/keyreeve/kmip"
+	"github.com/keyreeve/keyreeve/kmip/ttlv"
 )
 
 // storageDestroyed is the bit of the Storage Status Mask for destroyed objects
@@ -22,14 +24,14 @@ type search struct {
 	query   keystore.Query
 	storage kmip14.StorageStatusMask
 	member  kmip14.ObjectGroupMember
+	group   ttlv.Item      // the first Object Group asked for
+	spare   bool           // the draft is a key to be found if there is no other
 	found   []keystore.UID // oldest first
-	fresh   keystore.UID   // the oldest Fresh one
-	isFresh bool
 }
 
 // prepareLocate turns the request's attributes into filters. Attributes and
 // Templates that there are none of are an Invalid Field (section 11.10).
-func prepareLocate(_ *Operations, c *Call) error {
+func prepareLocate(o *Operations, c *Call) error {
 	r := &c.request.locate
 	if err := r.Decode(c.Payload, c.Version); err != nil {
 		return err
@@ -52,7 +54,7 @@ func prepareLocate(_ *Operations, c *Call) error {
 			}
 		}
 	}
-	return nil
+	return o.prepareFresh(c)
 }
 
 // applyLocate answers with the identifiers of what matches, the most recently
@@ -60,12 +62,17 @@ func prepareLocate(_ *Operations, c *Call) error {
 // takes them one by one takes them in turn.
 func applyLocate(o *Operations, tx *Tx, c *Call) error {
 	s := &c.search
-	s.found, s.isFresh = s.found[:0], false
+	s.found = s.found[:0]
 	s.query.Match = func(obj *keystore.Object) bool { return o.matches(c, obj) }
 	if err := tx.Locate(s.query, s.note); err != nil {
 		return err
 	}
-	s.choose()
+	if err := o.makeFresh(tx, c); err != nil {
+		return err
+	}
+	if err := s.choose(o, tx); err != nil {
+		return err
+	}
 	total := len(s.found)
 	page := s.page(o, &c.request.locate)
 	if len(page) == o.config.LocateLimit && total > len(page) {
@@ -83,28 +90,20 @@ func applyLocate(o *Operations, tx *Tx, c *Call) error {
 
 // note keeps what was found.
 func (s *search) note(obj *keystore.Object) (more bool) {
-	if obj.Fresh && !s.isFresh {
-		s.fresh, s.isFresh = obj.UniqueIdentifier, true
-	}
 	s.found = append(s.found, obj.UniqueIdentifier)
 	return true
 }
 
-// choose puts what was found in the order of the answer. The default member of
-// a group is the oldest that was never handed out, or else the oldest.
-func (s *search) choose() {
+// choose puts what was found in the order of the answer.
+func (s *search) choose(o *Operations, tx *Tx) (err error) {
 	switch s.member {
 	case kmip14.ObjectGroupMemberGroupMemberFresh:
 	case kmip14.ObjectGroupMemberGroupMemberDefault:
-		if s.isFresh {
-			s.found = append(s.found[:0], s.fresh)
-		}
-		s.found = s.found[:min(len(s.found), 1)]
+		s.found, err = s.byTurn(o, tx)
 	default:
-		for i, j := 0, len(s.found)-1; i < j; i, j = i+1, j-1 {
-			s.found[i], s.found[j] = s.found[j], s.found[i]
-		}
+		slices.Reverse(s.found)
 	}
+	return err
 }
 
 // page cuts out what Offset Items and Maximum Items ask for.

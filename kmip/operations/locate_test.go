@@ -207,7 +207,7 @@ func TestLocateGroupMembers(t *testing.T) {
 			t.Errorf("the next fresh member is %s, want %s", got, want)
 		}
 	}
-	for i, want := range []string{"c", "a", "a"} {
+	for i, want := range []string{"c", "a", "b", "c", "a"} {
 		if got := next(kmip14.ObjectGroupMemberGroupMemberDefault); got != want {
 			t.Errorf("the default member is %s the time %d, want %s", got, i, want)
 		}

@@ -40,6 +40,10 @@ type Config struct {
 	// with Permission Denied. The specification leaves it to the client what
 	// such a key is good for, so the default is to serve them.
 	RefuseInactive bool
+	// MakeFreshKeys makes a Locate of a fresh member of the Object Group
+	// "default" make a key, AES-256, when there is none. Each Locate is then
+	// journalled like a release, durably.
+	MakeFreshKeys bool
 	// Profiles are the conformance profiles that Query claims; none if empty.
 	Profiles []kmip14.ProfileName
 	// Healthy, if not nil, is asked before Query and Discover Versions answer:
@@ -58,6 +62,7 @@ type Operations struct {
 	rows   [rowCount]*Row        // by Operation; nil: not supported
 	rules  []*kmip.AttributeRule // of all attributes, in the specification's order
 	query  kmip.QueryResponse    // the answer to all functions; read only
+	offers offers
 }
 
 // New returns Operations on the store. It panics without one.
@@ -68,6 +73,11 @@ func New(c Config) *Operations {
 	o := &Operations{store: c.Store, config: c.withDefaults(), rules: kmip.Attributes()}
 	for i := range table {
 		o.rows[table[i].Operation] = &table[i]
+	}
+	if c.MakeFreshKeys {
+		locate := *o.rows[kmip14.OperationLocate]
+		locate.Op = release("Locate") // an observation could not write
+		o.rows[kmip14.OperationLocate] = &locate
 	}
 	o.query = o.newQueryAnswer()
 	return o

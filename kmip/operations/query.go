@@ -13,6 +13,9 @@ import (
 // the range for extensions (section 9.1.3.1).
 const serverInformation ttlv.Tag = 0x540001
 
+// extension is what Query tells of that tag (section 2.1.9).
+var extension = kmip.ExtensionInformation{Name: []byte("KEYREEVE INFORMATION"), Tag: int32(serverInformation), Type: int32(ttlv.TextString)}
+
 // healthy asks whether keys can be read.
 func (o *Operations) healthy() error {
 	if o.config.Healthy == nil {
@@ -76,8 +79,8 @@ func prepareQuery(o *Operations, c *Call) error {
 }
 
 // applyQuery answers the functions that were asked for, each once (section
-// 4.25). Extensions, application namespaces, attestation types and validations
-// there are none of.
+// 4.25). Application namespaces, attestation types and validations there are
+// none of.
 func applyQuery(o *Operations, _ *Tx, c *Call) error {
 	var answer kmip.QueryResponse
 	for _, function := range c.request.query.Functions {
@@ -89,6 +92,12 @@ func applyQuery(o *Operations, _ *Tx, c *Call) error {
 		case kmip14.QueryFunctionQueryServerInformation:
 			answer.VendorIdentification = o.query.VendorIdentification
 			answer.ServerInformation = o.query.ServerInformation
+		case kmip14.QueryFunctionQueryExtensionList:
+			if len(answer.Extensions) == 0 {
+				answer.Extensions = []kmip.ExtensionInformation{{Name: extension.Name}}
+			}
+		case kmip14.QueryFunctionQueryExtensionMap: // the list, and more
+			answer.Extensions = []kmip.ExtensionInformation{extension}
 		case kmip14.QueryFunctionQueryRNGs:
 			answer.RNGs = []kmip.RNGParameters{generatorIn(c.Version)}
 		case kmip14.QueryFunctionQueryProfiles:

@@ -63,8 +63,8 @@ func TestQueryAnswersWhatIsAsked(t *testing.T) {
 		{kmip14.QueryFunctionQueryObjects, "types"},
 		{kmip14.QueryFunctionQueryServerInformation, "vendor information"},
 		{kmip14.QueryFunctionQueryApplicationNamespaces, ""},
-		{kmip14.QueryFunctionQueryExtensionList, ""},
-		{kmip14.QueryFunctionQueryExtensionMap, ""},
+		{kmip14.QueryFunctionQueryExtensionList, "extensions"},
+		{kmip14.QueryFunctionQueryExtensionMap, "extensions map"},
 		{kmip14.QueryFunctionQueryAttestationTypes, ""},
 		{kmip14.QueryFunctionQueryRNGs, "rngs"},
 		{kmip14.QueryFunctionQueryValidations, ""},
@@ -82,7 +82,8 @@ func TestQueryAnswersWhatIsAsked(t *testing.T) {
 		}{
 			{"operations", len(out.Operations) > 0}, {"types", len(out.ObjectTypes) > 0}, {"vendor", string(out.VendorIdentification) == "ACME"},
 			{"information", strings.Contains(string(out.ServerInformation.Value()), "keyreeve 1.2.3")},
-			{"namespaces", len(out.ApplicationNamespaces) > 0}, {"extensions", len(out.Extensions) > 0}, {"attestation", len(out.AttestationTypes) > 0},
+			{"namespaces", len(out.ApplicationNamespaces) > 0}, {"extensions", len(out.Extensions) == 1 && string(out.Extensions[0].Name) == "KEYREEVE INFORMATION"},
+			{"map", len(out.Extensions) == 1 && out.Extensions[0].Tag == 0x540001 && out.Extensions[0].Type == 7}, {"attestation", len(out.AttestationTypes) > 0},
 			{"rngs", len(out.RNGs) == 1}, {"profiles", len(out.Profiles) == 1}, {"validations", len(out.Validations) > 0},
 			{"capabilities", len(out.Capabilities) == 1}, {"methods", len(out.RegistrationMethods) > 0},
 		} {
