@@ -19,11 +19,12 @@ import (
 // build puts the servers together.
 func (s *service) build() {
 	ops := operations.New(operations.Config{
-		Store:          s.vault.store,
-		LeaseTime:      uint32(s.config.LeaseTime.Seconds()),
-		RefuseInactive: s.config.RefuseInactive,
-		MakeFreshKeys:  s.config.MakeFreshKeys,
-		Healthy:        s.health.cheap,
+		Store:             s.vault.store,
+		ServerInformation: []string{"keyreeve " + version()},
+		LeaseTime:         uint32(s.config.LeaseTime.Seconds()),
+		RefuseInactive:    s.config.RefuseInactive,
+		MakeFreshKeys:     s.config.MakeFreshKeys,
+		Healthy:           s.health.cheap,
 	})
 	l := s.config.Limits
 	var recorder kmipserver.Recorder // an interface that is nil, not one that holds nil
