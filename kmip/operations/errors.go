@@ -48,6 +48,9 @@ func Result(err error) (kmip14.ResultStatus, kmip14.ResultReason, string) {
 	if e, ok := errors.AsType[*kmip.Error](err); ok {
 		return kmip14.ResultStatusOperationFailed, e.Reason, e.Message
 	}
+	if e, ok := errors.AsType[*keystore.InUseError](err); ok { // which names nobody to other groups
+		return kmip14.ResultStatusOperationFailed, kmip14.ResultReasonPermissionDenied, e.Error()
+	}
 	for i := range results {
 		if errors.Is(err, results[i].err) {
 			return kmip14.ResultStatusOperationFailed, results[i].reason, results[i].text
