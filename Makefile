@@ -14,10 +14,10 @@ NOCGO     = CGO_ENABLED=0 $(GO)
 SHELL         = /bin/bash
 .SHELLFLAGS   = -eu -o pipefail -c
 .DEFAULT_GOAL = help
-.PHONY: help build run test race fuzz lint vuln interop power conformance bench long clean
+.PHONY: help build run test race fuzz lint vuln interop power conformance conformance-server bench long clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/keyreeve
 	$(NOCGO) build -trimpath -o bin/ ./cmd/keyreeve
@@ -73,6 +73,9 @@ tagged:
 
 conformance: build ## OASIS test cases over TLS (KMIP_CASES=folder, KMIPCONF=folder of the runner)
 	.ci/conformance
+
+conformance-server: build ## a server in the set-up of the OASIS cases, on ADDR=host:port, until it is killed
+	@ADDR='$(ADDR)' exec .ci/conformance-server
 
 bench: ## benchmarks that need only Go
 	$(NOCGO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
