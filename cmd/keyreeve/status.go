@@ -1,0 +1,135 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyreeve/keyreeve/admin"
+)
+
+const statusHelp = `Asks the server how it is.
+
+Exit codes, for monitoring: 0 it serves and can hand out keys and take new ones, 1 it
+runs and cannot, 11 it does not run, 3 there is no store. keyreeve doctor looks at
+what is around it.`
+
+func (a *app) statusCommand(o *options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "status", Short: "ask the server how it is", Long: statusHelp, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			server, err := a.adminClient(cmd, o)
+			if err != nil {
+				return err
+			}
+			defer server.Close()
+			st, err := server.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := a.show(cmd, o, st, func(w io.Writer) { statusFields(w, st) }); err != nil {
+				return err
+			}
+			if !st.Ready {
+				return &failure{exitOther, fmt.Errorf("the server runs, and is not ready: %s", st.Problem), "keyreeve doctor looks for the reason"}
+			}
+			return nil
+		},
+	}
+	o.outputFlag(cmd)
+	return cmd
+}
+
+func statusFields(w io.Writer, st admin.Status) {
+	ready := "yes"
+	if !st.Ready {
+		ready = "no: " + st.Problem
+	}
+	field(w, "ready", ready)
+	field(w, "version", st.Version)
+	field(w, "started", date(st.Started))
+	field(w, "kmip", st.Listen)
+	field(w, "admin api", st.AdminListen)
+	field(w, "metrics", st.Metrics)
+	field(w, "data", st.Data)
+	field(w, "store", st.StoreID)
+	field(w, "keys", strconv.FormatUint(st.Objects, 10))
+	field(w, "clients", strconv.Itoa(st.Clients))
+	field(w, "certificate", "until "+date(st.Expires))
+	field(w, "  sha-1", st.Certificate.SHA1)
+	field(w, "  sha-256", st.Certificate.SHA256)
+}
+
+const doctorHelp = `Looks at the server and at what is around it: clock, disk, file system, ports,
+certificates, root key, memory, backups, journal, clients. It changes nothing, and
+works as far as it can while the server is down. Run it on the server's machine, as
+root or as the server's user.
+
+Exit code 0 says that nothing has failed (warnings may be there), 1 that something has.`
+
+// A finding is what one check has found.
+type finding struct {
+	Check  string `json:"check"`
+	Level  level  `json:"level"`
+	Detail string `json:"detail"`
+	Do     string `json:"do,omitempty"` // for warn and fail
+}
+
+type level string
+
+const (
+	levelOK   level = "ok"
+	levelWarn level = "warn"
+	levelFail level = "fail"
+)
+
+func ok(format string, args ...any) finding {
+	return finding{Level: levelOK, Detail: fmt.Sprintf(format, args...)}
+}
+
+func warn(do, format string, args ...any) finding {
+	return finding{Level: levelWarn, Detail: fmt.Sprintf(format, args...), Do: do}
+}
+
+func fail(do, format string, args ...any) finding {
+	return finding{Level: levelFail, Detail: fmt.Sprintf(format, args...), Do: do}
+}
+
+func (a *app) doctorCommand(o *options) *cobra.Command {
+	s := &serverOptions{}
+	cmd := &cobra.Command{
+		Use: "doctor", Short: "look for what is or will be wrong", Long: doctorHelp, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.settings(cmd, s)
+			if err != nil {
+				return err
+			}
+			found := diagnose(a.examine(cmd, o, c))
+			if err := a.show(cmd, o, found, func(w io.Writer) { findings(w, found) }); err != nil {
+				return err
+			}
+			for _, f := range found {
+				if f.Level == levelFail {
+					return &failure{exitOther, errors.New("something is wrong with the server"), ""}
+				}
+			}
+			return nil
+		},
+	}
+	addSettingFlags(cmd, "listen", "metrics-listen", "root-key", "passphrase-file", "dev")
+	a.configFlag(cmd, &s.configFile)
+	o.outputFlag(cmd)
+	return cmd
+}
+
+func findings(w io.Writer, found []finding) {
+	for _, f := range found {
+		line(w, string(f.Level), f.Check, f.Detail)
+		if f.Do != "" {
+			line(w, "", "", "→ "+f.Do)
+		}
+	}
+}
