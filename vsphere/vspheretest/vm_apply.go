@@ -121,7 +121,7 @@ func (p *plan) keyAfter(s step, before *types.CryptoKeyId) *types.CryptoKeyId {
 
 // devices returns the devices with their keys as they are to be. Disks that
 // were not there before are the added ones, in their order.
-func (p *plan) devices(list object, before *machine) (out object, changed bool) {
+func (p *plan) devices(list deviceList, before *machine) (out deviceList, changed bool) {
 	out = slices.Clone(list)
 	added := p.added
 	for i, d := range out {
@@ -140,7 +140,7 @@ func (p *plan) devices(list object, before *machine) (out object, changed bool) 
 	return out, changed
 }
 
-type object = []types.BaseVirtualDevice
+type deviceList = []types.BaseVirtualDevice
 
 func (m *machine) hasDisk(device int32) bool {
 	return slices.ContainsFunc(m.disks, func(d disk) bool { return d.device == device })

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/keyreeve/keyreeve/vsphere/vspheretest"
+)
+
+// lab starts a world, says where everything is, and stays until ctx ends.
+func (a *app) lab(ctx context.Context, f *flags) (err error) {
+	faults := make([]vspheretest.Fault, len(f.faults))
+	for i, text := range f.faults {
+		if faults[i], err = parseFault(text); err != nil {
+			return err
+		}
+	}
+	w, err := a.world(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	if f.trusted {
+		if err := trust(ctx, w); err != nil {
+			return err
+		}
+	}
+	for _, fault := range faults {
+		w.Network.SetFault(w.KMS.Addr(), fault)
+	}
+	text := exports(w)
+	a.print("%s", text)
+	if f.readyFile != "" {
+		if err := os.WriteFile(f.readyFile, []byte(text), 0o600); err != nil {
+			return fmt.Errorf("writing the ready file: %w", err)
+		}
+	}
+	a.print("\n# the lab is up; Ctrl-C ends it and removes everything\n")
+	<-ctx.Done()
+	return nil
+}
+
+// trust sets up every vCenter as the vendor's guide does.
+func trust(ctx context.Context, w *vspheretest.World) error {
+	for i, vc := range w.VCenters {
+		g, err := vspheretest.NewGuide(ctx, w, vc)
+		if err != nil {
+			return err
+		}
+		for _, s := range g.Trust() {
+			if i > 0 && (s.Title == "OVHcloud lets nothing through yet" || s.Title == "register the key server with OVHcloud") {
+				continue // it was registered for the first one
+			}
+			if _, err := s.Do(ctx); err != nil {
+				return fmt.Errorf("vCenter %d: %s: %w", i+1, s.Title, err)
+			}
+		}
+		if err := g.Close(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exports are shell commands: what was started, in a form that govc, keyreeve
+// and an OVHcloud client take.
+func exports(w *vspheretest.World) string {
+	var b strings.Builder
+	vc := w.VCenters[0]
+	user := vc.URL.User.Username()
+	password, _ := vc.URL.User.Password()
+	fmt.Fprintf(&b, "# vCenter (simulated): https://%s%s\n", vc.URL.Host, vc.URL.Path)
+	fmt.Fprintf(&b, "export GOVC_URL=https://%s%s GOVC_USERNAME=%s GOVC_PASSWORD=%s GOVC_INSECURE=true\n", vc.URL.Host, vc.URL.Path, user, password)
+	for i, other := range w.VCenters[1:] {
+		fmt.Fprintf(&b, "# vCenter %d: https://%s%s, the same user and password\n", i+2, other.URL.Host, other.URL.Path)
+	}
+	fmt.Fprintf(&b, "# key server: %s\n", w.KMS.Addr())
+	fmt.Fprintf(&b, "export KEYREEVE_KMS=%s KEYREEVE_DATA=%s\n", w.KMS.Addr(), w.KMS.Data)
+	c := w.OVHcloud
+	fmt.Fprintf(&b, "# OVHcloud's API (a double), service %s\n", vspheretest.ServiceName)
+	fmt.Fprintf(&b, "export OVH_ENDPOINT=%s OVH_APPLICATION_KEY=%s OVH_APPLICATION_SECRET=%s OVH_CONSUMER_KEY=%s\n",
+		w.OVHURL, c.ApplicationKey, c.ApplicationSecret, c.ConsumerKey)
+	return b.String()
+}
