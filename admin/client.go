@@ -106,6 +106,36 @@ func (c *Client) Key(ctx context.Context, uid string) (Key, error) {
 	return call[Key](ctx, c, http.MethodGet, "/v1/keys/"+url.PathEscape(uid), nil)
 }
 
+// ActivateKey, DestroyKey, RecoverKey and ReactivateKey change a key's state; the
+// reason goes into the journal. RevokeKey says what else is wrong with it.
+func (c *Client) ActivateKey(ctx context.Context, uid, reason string) (KeyChanged, error) {
+	return c.moveKey(ctx, uid, "activate", KeyChange{reason})
+}
+
+// DestroyKey destroys a key; see ActivateKey.
+func (c *Client) DestroyKey(ctx context.Context, uid, reason string) (KeyChanged, error) {
+	return c.moveKey(ctx, uid, "destroy", KeyChange{reason})
+}
+
+// RecoverKey brings a destroyed key back; see ActivateKey.
+func (c *Client) RecoverKey(ctx context.Context, uid, reason string) (KeyChanged, error) {
+	return c.moveKey(ctx, uid, "recover", KeyChange{reason})
+}
+
+// ReactivateKey makes a deactivated key active again; see ActivateKey.
+func (c *Client) ReactivateKey(ctx context.Context, uid, reason string) (KeyChanged, error) {
+	return c.moveKey(ctx, uid, "reactivate", KeyChange{reason})
+}
+
+// RevokeKey deactivates a key, or says that it is compromised; see ActivateKey.
+func (c *Client) RevokeKey(ctx context.Context, uid string, why KeyRevocation) (KeyChanged, error) {
+	return c.moveKey(ctx, uid, "revoke", why)
+}
+
+func (c *Client) moveKey(ctx context.Context, uid, verb string, body any) (KeyChanged, error) {
+	return call[KeyChanged](ctx, c, http.MethodPost, "/v1/keys/"+url.PathEscape(uid)+"/"+verb, body)
+}
+
 // Verify has the server check its whole store and journal while it serves.
 func (c *Client) Verify(ctx context.Context) (VerifyReport, error) {
 	return call[VerifyReport](ctx, c, http.MethodPost, "/v1/verify", struct{}{})

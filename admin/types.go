@@ -120,39 +120,6 @@ type AddedAdmin struct {
 	Replaced    bool        `json:"replaced,omitempty"` // a revoked administrator had this name
 }
 
-// Key is what GET /v1/keys lists and GET /v1/keys/{uid} returns: metadata only.
-type Key struct {
-	UniqueIdentifier string    `json:"unique_identifier"`
-	ObjectType       string    `json:"object_type"`
-	State            string    `json:"state"`
-	Group            string    `json:"group"`
-	User             string    `json:"user,omitempty"`
-	Client           string    `json:"client"` // that made it
-	Algorithm        string    `json:"algorithm,omitempty"`
-	LengthBits       int32     `json:"length_bits,omitempty"`
-	Names            []string  `json:"names,omitempty"`
-	InitialDate      time.Time `json:"initial_date,omitzero"`
-	ActivationDate   time.Time `json:"activation_date,omitzero"`
-	DeactivationDate time.Time `json:"deactivation_date,omitzero"`
-	DestroyDate      time.Time `json:"destroy_date,omitzero"`
-	CompromiseDate   time.Time `json:"compromise_date,omitzero"`
-	LastChangeDate   time.Time `json:"last_change_date,omitzero"`
-	Attributes       []string  `json:"attributes,omitempty"` // names of the others
-}
-
-// KeyQuery is the query of GET /v1/keys.
-type KeyQuery struct {
-	After string `json:"after,omitempty" doc:"the identifier that ended the page before"`
-	Limit int    `json:"limit,omitempty" doc:"keys in a page, at most and by default 10000"`
-}
-
-// KeyPage is a page of GET /v1/keys?after=UID&limit=N. Next is the identifier to
-// give as after for the page that follows, empty at the end.
-type KeyPage struct {
-	Keys []Key  `json:"keys"`
-	Next string `json:"next,omitempty"`
-}
-
 // VerifyReport is the answer to POST /v1/verify. Violations is empty when all is
 // as it should be.
 type VerifyReport struct {

@@ -42,7 +42,7 @@ var table = []row{
 	{"kmip/operations", []string{"kmip", "kmip/ttlv", "keystore", "audit", "internal/*"}, []string{"net", "crypto/tls"}},
 	{"kmip/kmipserver", []string{"kmip", "kmip/ttlv", "kmip/operations", "internal/*"}, nil},
 	{"admin", []string{"internal/*"}, nil},
-	{"admin/adminserver", []string{"admin", "keystore", "certs", "users", "audit", "internal/*"}, nil},
+	{"admin/adminserver", []string{"admin", "keystore", "kmip/ttlv", "certs", "users", "audit", "internal/*"}, nil},
 	{"console", []string{"internal/*"}, nil},
 	{"kmip/kmiptest", []string{"..."}, nil},
 	{"vsphere/vspheretest", []string{"..."}, nil},

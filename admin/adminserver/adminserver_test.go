@@ -93,7 +93,7 @@ func newWorld(t *testing.T) *world {
 	w.journal, err = audit.Open(cfg)
 	must(t, err)
 	t.Cleanup(func() { _ = w.journal.Close() })
-	sc := keystore.Config{Backend: backend, Journal: w.journal, RootKey: rootKey(), StoreID: id}
+	sc := keystore.Config{Backend: backend, Journal: w.journal, RootKey: rootKey(), StoreID: id, Now: w.now}
 	must(t, keystore.Create(t.Context(), sc))
 	w.store, err = keystore.Open(t.Context(), sc)
 	must(t, err)

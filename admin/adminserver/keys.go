@@ -1,17 +1,22 @@
 package adminserver
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/keystore"
 )
 
-const maxKeys = 10000 // in one page
+const (
+	maxKeys = 10000 // in one page
+	// maxLooked bounds the work of one page: a query that finds little must not
+	// hold a snapshot of the whole store open.
+	maxLooked = 50000
+)
 
 // listKeys answers a page of keys of all groups, oldest first.
 func (s *Server) listKeys(c *call, req admin.KeyQuery) (page admin.KeyPage, err error) {
@@ -19,15 +24,23 @@ func (s *Server) listKeys(c *call, req admin.KeyQuery) (page admin.KeyPage, err 
 	if err != nil {
 		return page, err
 	}
+	wanted, err := filterOf(req)
+	if err != nil {
+		return page, err
+	}
 	err = do(c.context(), s.cfg.Store, c.by, &opListKeys, func(tx *keystore.Tx) error {
 		page = admin.KeyPage{Keys: []admin.Key{}} // this may run again
-		query := keystore.Query{Match: func(o *keystore.Object) bool { return bytes.Compare(o.UniqueIdentifier[:], after[:]) > 0 }}
-		return tx.Locate(query, func(o *keystore.Object) bool {
-			if len(page.Keys) == limit {
-				page.Next = page.Keys[limit-1].UniqueIdentifier
+		last, looked := "", 0
+		return tx.Walk(after, func(o *keystore.Object) bool {
+			if len(page.Keys) == limit || looked == maxLooked {
+				page.Next = last
 				return false
 			}
-			page.Keys = append(page.Keys, metadata(o))
+			looked++
+			last = o.UniqueIdentifier.String()
+			if wanted.fits(o) {
+				page.Keys = append(page.Keys, metadata(o))
+			}
 			return true
 		})
 	})
@@ -50,28 +63,40 @@ func pageOf(req admin.KeyQuery) (after keystore.UID, limit int, err error) {
 	return after, limit, nil
 }
 
+// showKey tells all of one key but what it is.
 func (s *Server) showKey(c *call, _ none) (key admin.Key, err error) {
-	text := c.path("uid")
-	missing := &admin.Error{Code: admin.CodeNotFound, Message: fmt.Sprintf("there is no key %q", text), Hint: "keyreeve key list shows all"}
-	uid, ok := keystore.ParseUID([]byte(text))
-	if !ok {
-		return key, missing
+	uid, err := s.uid(c)
+	if err != nil {
+		return key, err
 	}
 	err = do(c.context(), s.cfg.Store, c.by, &opShowKey, func(tx *keystore.Tx) error {
 		o, err := tx.Object(uid)
 		if err != nil {
 			return err
 		}
-		key = metadata(o)
-		return nil
+		key, err = details(tx, o)
+		return err
 	})
-	if errors.Is(err, keystore.ErrNotFound) {
-		return key, missing
-	}
-	return key, err
+	return key, absent(c, err)
 }
 
-// metadata copies what the API says of an object out of the transaction. An
+// uid is the key that the path names.
+func (s *Server) uid(c *call) (keystore.UID, error) {
+	uid, ok := keystore.ParseUID([]byte(c.path("uid")))
+	if !ok {
+		return uid, absent(c, keystore.ErrNotFound)
+	}
+	return uid, nil
+}
+
+func absent(c *call, err error) error {
+	if errors.Is(err, keystore.ErrNotFound) {
+		return &admin.Error{Code: admin.CodeNotFound, Message: fmt.Sprintf("there is no key %q", c.path("uid")), Hint: "keyreeve key list shows all"}
+	}
+	return err
+}
+
+// metadata copies what a list says of an object out of the transaction. An
 // administrator's Tx never has the Value, so there is nothing here to leak.
 func metadata(o *keystore.Object) admin.Key {
 	k := admin.Key{
@@ -94,12 +119,38 @@ func metadata(o *keystore.Object) admin.Key {
 	}
 	for _, a := range o.Attributes() {
 		if a.Name == "Name" {
-			k.Names = append(k.Names, nameValue(a))
-		} else if !slices.Contains(k.Attributes, a.Name) {
-			k.Attributes = append(k.Attributes, a.Name)
+			k.Names = append(k.Names, firstField(a.Value))
 		}
 	}
 	return k
+}
+
+// details adds to metadata what a list leaves out.
+func details(tx *keystore.Tx, o *keystore.Object) (admin.Key, error) {
+	k := metadata(o)
+	k.ProcessStartDate, k.ProtectStopDate = instant(o.ProcessStartDate), instant(o.ProtectStopDate)
+	k.CompromiseOccurrenceDate, k.ArchiveDate = instant(o.CompromiseOccurrenceDate), instant(o.ArchiveDate)
+	if o.HasUsageMask {
+		k.Usage = usages(o.CryptographicUsageMask)
+	}
+	if o.RevocationReason != 0 {
+		k.RevocationReason, k.RevocationMessage = revocationReason(o.RevocationReason), o.RevocationMessage
+	}
+	for _, a := range o.Attributes() {
+		if a.Name != "Name" {
+			k.Attributes = append(k.Attributes, admin.Attribute{Name: a.Name, Index: a.Index, Value: valueText(a.Name, a.Value)})
+		}
+	}
+	if !destroyed(o) {
+		return k, nil
+	}
+	until, err := tx.RecoverableUntil(o.UniqueIdentifier)
+	k.RecoverableUntil = instant(until)
+	return k, err
+}
+
+func destroyed(o *keystore.Object) bool {
+	return o.State == keystore.Destroyed || o.State == keystore.DestroyedCompromised
 }
 
 func instant(d keystore.Date) time.Time {
@@ -109,32 +160,91 @@ func instant(d keystore.Date) time.Time {
 	return time.Unix(d.Unix, 0).UTC()
 }
 
-// nameValue is the text of a Name attribute: the first field of its structure
-// (specification section 3.2).
-func nameValue(a keystore.Attribute) string {
-	fields, err := a.Value.Items()
-	if err != nil {
-		return ""
-	}
-	first, _ := fields.Next()
-	text, err := first.Text()
-	if err != nil {
-		return ""
-	}
-	return string(text)
+// A filter is a query that was read. Zero values are not asked for.
+type filter struct {
+	state  keystore.State
+	kind   keystore.ObjectType
+	crypto uint32
+	bits   int32
+	attrs  [][2]string // name and value
+
+	query admin.KeyQuery
 }
 
-// The names of enumerations, as the specification spells them (section 9.1.3.2).
-var (
-	objectTypes = []string{"", "Certificate", "Symmetric Key", "Public Key", "Private Key", "Split Key", "Template", "Secret Data", "Opaque Object", "PGP Key"}
-	states      = []string{"", "Pre-Active", "Active", "Deactivated", "Compromised", "Destroyed", "Destroyed Compromised"}
-	algorithms  = []string{"", "DES", "3DES", "AES", "RSA", "DSA", "ECDSA", "HMAC-SHA1", "HMAC-SHA224", "HMAC-SHA256", "HMAC-SHA384",
-		"HMAC-SHA512", "HMAC-MD5", "DH", "ECDH", "ECMQV", "Blowfish", "Camellia", "CAST5", "IDEA", "MARS", "RC2", "RC4", "RC5", "SKIPJACK", "Twofish", "EC"}
-)
-
-func name(of []string, value uint32) string {
-	if value == 0 || value >= uint32(len(of)) {
-		return fmt.Sprintf("0x%08X", value)
+func filterOf(q admin.KeyQuery) (f filter, err error) {
+	f.query = q
+	state, err := pick(states, "state", q.State)
+	if err != nil {
+		return f, err
 	}
-	return of[value]
+	kind, err := pick(objectTypes, "object type", q.Type)
+	if err != nil {
+		return f, err
+	}
+	f.state, f.kind = keystore.State(state), keystore.ObjectType(kind)
+	if err := f.algorithm(q.Algorithm); err != nil {
+		return f, err
+	}
+	for _, pair := range q.Attributes {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return f, badRequest("attribute %q is not NAME=VALUE", pair)
+		}
+		f.attrs = append(f.attrs, [2]string{name, value})
+	}
+	return f, nil
+}
+
+// algorithm reads AES, or AES-256; some names end in digits of their own.
+func (f *filter) algorithm(text string) (err error) {
+	if f.crypto, err = pick(algorithms, "algorithm", text); err == nil {
+		return nil
+	}
+	at := strings.LastIndexByte(text, '-')
+	if at < 0 {
+		return err
+	}
+	bits, failed := strconv.ParseInt(text[at+1:], 10, 32)
+	if failed != nil || bits <= 0 {
+		return err
+	}
+	f.bits = int32(bits)
+	f.crypto, err = pick(algorithms, "algorithm", text[:at])
+	return err
+}
+
+func (f *filter) fits(o *keystore.Object) bool {
+	q := &f.query
+	switch {
+	case f.state != 0 && o.State != f.state, f.kind != 0 && o.Type != f.kind:
+		return false
+	case q.Group != "" && o.Group != q.Group, q.Owner != "" && o.User != q.Owner, q.Client != "" && o.Client != q.Client:
+		return false
+	case f.crypto != 0 && o.CryptographicAlgorithm != f.crypto, f.bits != 0 && o.CryptographicLength != f.bits:
+		return false
+	case !q.CreatedAfter.IsZero() && instant(o.InitialDate).Before(q.CreatedAfter):
+		return false
+	case !q.CreatedBefore.IsZero() && !instant(o.InitialDate).Before(q.CreatedBefore):
+		return false
+	}
+	if q.Name != "" && !has(o, "Name", q.Name) {
+		return false
+	}
+	for _, a := range f.attrs {
+		if !has(o, a[0], a[1]) {
+			return false
+		}
+	}
+	return true
+}
+
+// has tells whether an instance of the attribute says value. Of a structure the
+// first field counts too: it is the text of a Name.
+func has(o *keystore.Object, name, value string) bool {
+	for _, a := range o.Attributes() {
+		if a.Name == name && (valueText(a.Name, a.Value) == value || firstField(a.Value) == value) {
+			return true
+		}
+	}
+	return false
 }

@@ -43,6 +43,11 @@ func routes() []route {
 
 		get("/v1/keys", viewers|agents, "a page of keys, oldest first: metadata only", (*Server).listKeys),
 		get("/v1/keys/{uid}", viewers|agents, "one key's metadata", (*Server).showKey),
+		post("/v1/keys/{uid}/activate", operators, "let a pre-active key be used to encrypt", (*Server).activateKey),
+		post("/v1/keys/{uid}/revoke", operators, "say that a key is not to be used any more, or is compromised", (*Server).revokeKey),
+		post("/v1/keys/{uid}/destroy", operators, "destroy a key; it can be brought back for the grace period", (*Server).destroyKey),
+		post("/v1/keys/{uid}/recover", operators, "bring a destroyed key back, within its grace period", (*Server).recoverKey),
+		post("/v1/keys/{uid}/reactivate", operators, "undo the revocation of a deactivated key", (*Server).reactivateKey),
 	}
 }
 
