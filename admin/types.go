@@ -23,6 +23,8 @@ type Status struct {
 	Clients     int         `json:"clients"`
 	Ready       bool        `json:"ready"`
 	Problem     string      `json:"problem,omitempty"` // why it is not ready
+
+	Backup BackupStatus `json:"backup"`
 }
 
 // ClientRecord is what GET /v1/clients lists and GET /v1/clients/{name} returns.

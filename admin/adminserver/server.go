@@ -35,8 +35,9 @@ type Config struct {
 	CloseClient func(name string)        // ends a client's connections
 	Status      func(context.Context) admin.Status
 	Verify      func(context.Context) (admin.VerifyReport, error) // checks store and journal while they are in use
-	Logger      *slog.Logger                                      // nil discards
-	Now         func() time.Time                                  // nil means time.Now
+	Backups     Backups
+	Logger      *slog.Logger     // nil discards
+	Now         func() time.Time // nil means time.Now
 }
 
 // Server answers the admin API. Its methods may be called from many goroutines.

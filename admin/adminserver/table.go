@@ -25,6 +25,10 @@ func routes() []route {
 		get("/v1/status", viewers|agents, "how the server is", (*Server).status),
 		post("/v1/verify", operators, "check the whole store and journal while they are in use", (*Server).verify),
 
+		get("/v1/backups", viewers, "the backups that were verified, newest first", (*Server).listBackups),
+		post("/v1/backups", operators, "make a backup, and answer when it is verified", (*Server).createBackup),
+		get("/v1/backups/progress", viewers, "how far the backup is that is being made", (*Server).backupProgress),
+
 		get("/v1/clients", viewers|agents, "all clients, by name", (*Server).listClients),
 		post("/v1/clients", operators, "enrol a client", (*Server).enrolClient),
 		get("/v1/clients/{name}", viewers|agents, "one client", (*Server).showClient),

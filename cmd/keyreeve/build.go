@@ -54,7 +54,8 @@ func (s *service) build() {
 		Verify: func(ctx context.Context) (admin.VerifyReport, error) {
 			return s.vault.verifyOpen(ctx, s.app, s.logger)
 		},
-		Logger: s.logger, Now: s.app.now,
+		Backups: s.keeper,
+		Logger:  s.logger, Now: s.app.now,
 	})
 	s.web = newWeb(s)
 }
@@ -96,7 +97,7 @@ func (s *service) status(ctx context.Context) admin.Status {
 	st := admin.Status{
 		Version: version(), Data: s.config.Data, StoreID: hexadecimal(s.vault.id), Listen: s.listener.Addr().String(),
 		Certificate: thumbprints(leaf), Expires: leaf.NotAfter, Started: s.started,
-		Objects: info.Objects, Clients: len(s.registry.List()), Ready: true,
+		Objects: info.Objects, Clients: len(s.registry.List()), Ready: true, Backup: s.keeper.status(),
 	}
 	if s.adminListener != nil {
 		st.AdminListen = s.adminListener.Addr().String()

@@ -12,6 +12,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/config"
 	"github.com/keyreeve/keyreeve/internal/durable"
 	"github.com/keyreeve/keyreeve/keystore"
+	"github.com/keyreeve/keyreeve/keystore/backup"
 	"github.com/keyreeve/keyreeve/keystore/bolt"
 	"github.com/keyreeve/keyreeve/keystore/rootkey"
 )
@@ -90,6 +91,12 @@ var answers = []answer{
 	{config.ErrInvalid, exitUsage, "deploy/keyreeve.yaml explains every setting"},
 	{durable.ErrTemporary, exitRefused, "take a folder that lasts, or add --dev for a store that may be lost"},
 	{durable.ErrLocked, exitInUse, "stop the other one first, or use its admin socket"},
+	{backup.ErrIdentity, exitWrongKey, "name the right one with --identity FILE or --backup-passphrase FILE"},
+	{backup.ErrNotBackup, exitDamaged, "take a file that keyreeve backup create made"},
+	{backup.ErrVersion, exitDamaged, ""},
+	{backup.ErrDamaged, exitDamaged, ""},
+	{backup.ErrRecipient, exitRefused, "keyreeve backup keygen makes an identity and prints its recipient"},
+	{backup.ErrBusy, exitRefused, ""},
 	{keystore.ErrRolledBack, exitRolledBack, "put back the newest copies of store and journal, from one moment"},
 	{keystore.ErrJournalCut, exitRolledBack, ""},
 	{keystore.ErrForeignJournal, exitRolledBack, "put back the store and the journal that belong together"},

@@ -25,6 +25,7 @@ func (f folder) reserve() string    { return filepath.Join(string(f), "reserve")
 func (f folder) passphrase() string { return filepath.Join(string(f), "passphrase") } // its parameters
 func (f folder) rootKey() string    { return string(f) + ".rootkey" }                 // beside the folder
 func (f folder) staging() string    { return string(f) + ".init" }                    // where init builds
+func (f folder) restoring() string  { return string(f) + ".restore" }                 // where backup restore does
 
 // needStore fails when there is no store in the folder. It is never made anew
 // here: a path with a mistake in it must not become an empty store.

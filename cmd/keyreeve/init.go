@@ -130,6 +130,11 @@ func checkNew(f folder, i initOptions) error {
 }
 
 func checkEmpty(f folder) error {
+	return checkEmptyFor(f, "serve it: keyreeve server --data "+string(f))
+}
+
+// checkEmptyFor says with hint what to do where a store is in the way.
+func checkEmptyFor(f folder, hint string) error {
 	entries, err := os.ReadDir(string(f))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -137,7 +142,7 @@ func checkEmpty(f folder) error {
 	case err != nil:
 		return err
 	case slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == filepath.Base(f.store()) }):
-		return refuse("serve it: keyreeve server --data "+string(f), "there is a store in %s already", f)
+		return refuse(hint, "there is a store in %s already", f)
 	case len(entries) > 0:
 		return refuse("give a new folder", "%s is not empty: it holds %s", f, entries[0].Name())
 	}

@@ -151,14 +151,22 @@ func (b *builder) check(_ context.Context, stage folder) error {
 
 // settle puts the whole folder into place in one step.
 func (b *builder) settle(_ context.Context, stage folder) error {
-	if err := durable.OS.SyncDir(string(stage)); err != nil {
-		return err
-	}
-	if err := moveInto(string(stage), string(b.folder)); err != nil {
+	if err := settleFolder(stage, b.folder); err != nil {
 		return err
 	}
 	b.moved = true
-	if err := durable.OS.SyncDir(filepath.Dir(string(b.folder))); err != nil {
+	return syncParent(b.folder)
+}
+
+func settleFolder(stage, to folder) error {
+	if err := durable.OS.SyncDir(string(stage)); err != nil {
+		return err
+	}
+	return moveInto(string(stage), string(to))
+}
+
+func syncParent(f folder) error {
+	if err := durable.OS.SyncDir(filepath.Dir(string(f))); err != nil {
 		return fmt.Errorf("it is made, but may not survive a power cut: %w", err)
 	}
 	return nil

@@ -68,6 +68,10 @@ func (a *app) passphrase(path string, isNew bool) (*secret.Bytes, error) {
 	if path == "" || path == fromTerminal {
 		return a.askPassphrase(isNew)
 	}
+	return a.passphraseFrom(path)
+}
+
+func (a *app) passphraseFrom(path string) (*secret.Bytes, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &failure{exitWrongKey, fmt.Errorf("there is no passphrase file %s", path), ""}

@@ -19,6 +19,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/config"
 	"github.com/keyreeve/keyreeve/internal/durable"
 	"github.com/keyreeve/keyreeve/internal/unixsock"
+	"github.com/keyreeve/keyreeve/keystore/backup"
 	"github.com/keyreeve/keyreeve/kmip/kmipserver"
 	"github.com/keyreeve/keyreeve/kmip/transcript"
 	"github.com/keyreeve/keyreeve/users"
@@ -42,6 +43,9 @@ type service struct {
 	reloader *certs.Reloader
 	health   *health
 	recorder *transcript.Recorder // nil: nothing is recorded
+
+	keeper     *keeper           // of backups
+	recipients backup.Recipients // of those that the schedule makes
 
 	listener, adminListener, metricsListener, socket net.Listener
 
@@ -119,6 +123,9 @@ func (s *service) open(ctx context.Context) (err error) {
 	}
 	s.health = &health{vault: s.vault}
 	s.startRecording()
+	if err := s.openBackups(ctx); err != nil {
+		return err
+	}
 	s.build()
 	return nil
 }
@@ -183,6 +190,7 @@ func (s *service) run(ctx context.Context) error {
 		go func() { failed <- s.web.serve(s.metricsListener) }()
 	}
 	go s.purge(background)
+	go s.backups(background)
 	if err := s.tellReady(); err != nil {
 		s.drain()
 		return err

@@ -53,7 +53,18 @@ type Config struct {
 	RecordHide []string // of Hidden: what a recording leaves out beside keys and passwords
 	RecordSize uint64   // bytes of a recording at most
 
+	Backup Backup
 	Limits Limits
+}
+
+// Backup says where backups go, who can open them, and how often they are made.
+type Backup struct {
+	Dir            string        // of backups that name no place of their own
+	Every          time.Duration // 0: only when somebody asks
+	Recipients     []string      // age recipients, or paths of files with some
+	PassphraseFile string        // instead of recipients
+	KeepDaily      int           // days of which the schedule keeps a backup
+	KeepWeekly     int           // and weeks
 }
 
 // Limits bound what one peer, and all of them, can make the server do.
@@ -76,6 +87,7 @@ func Default() Config {
 		DrainTimeout:  20 * time.Second,
 		RecordHide:    slices.Clone(Hidden),
 		RecordSize:    64 << 20,
+		Backup:        Backup{KeepDaily: 14, KeepWeekly: 8},
 		Limits: Limits{
 			Handshake: 10 * time.Second, FirstByte: 10 * time.Second, Request: 30 * time.Second,
 			Idle: 10 * time.Minute, Write: 30 * time.Second,

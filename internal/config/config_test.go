@@ -58,6 +58,8 @@ func TestEverySettingCanBeSetThreeWays(t *testing.T) {
 		"log_level": "debug", "root_key_file": "/r", "passphrase_file": "/p", "legacy_suites": "true", "refuse_inactive": "true", "make_fresh_keys": "true", "dev": "true",
 		"grace_period": "1h", "indexed_attributes": "[x-a, x-b]", "lease_time": "2h", "min_free": "1GiB", "drain_timeout": "3s",
 		"record_file": "/rec", "record_hide": "[names, addresses]", "record_size": "2MiB",
+		"backup.dir": "/b", "backup.every": "24h", "backup.recipients": "[age1x, /r.txt]", "backup.passphrase_file": "/bp",
+		"backup.keep_daily": "5", "backup.keep_weekly": "6",
 		"limits.handshake": "4s", "limits.first_byte": "5s", "limits.request": "6s", "limits.idle": "7s", "limits.write": "8s",
 		"limits.message_size": "2048", "limits.response_size": "4096", "limits.depth": "9", "limits.items": "100", "limits.batch_items": "11",
 		"limits.connections": "12", "limits.per_address": "13", "limits.pending": "14",
@@ -67,10 +69,12 @@ func TestEverySettingCanBeSetThreeWays(t *testing.T) {
 		LogLevel: slog.LevelDebug, RootKeyFile: "/r", PassphraseFile: "/p", LegacySuites: true, RefuseInactive: true, MakeFreshKeys: true, Dev: true,
 		GracePeriod: time.Hour, IndexedAttributes: []string{"x-a", "x-b"}, LeaseTime: 2 * time.Hour, MinFree: 1 << 30, DrainTimeout: 3 * time.Second,
 		RecordFile: "/rec", RecordHide: []string{"names", "addresses"}, RecordSize: 2 << 20,
+		Backup: config.Backup{Dir: "/b", Every: 24 * time.Hour, Recipients: []string{"age1x", "/r.txt"}, PassphraseFile: "/bp", KeepDaily: 5, KeepWeekly: 6},
 		Limits: config.Limits{Handshake: 4 * time.Second, FirstByte: 5 * time.Second, Request: 6 * time.Second, Idle: 7 * time.Second,
 			Write: 8 * time.Second, MessageSize: 2048, ResponseSize: 4096, Depth: 9, Items: 100, BatchItems: 11, Connections: 12, PerAddress: 13, Pending: 14},
 	}
-	var yaml, limits strings.Builder
+	var yaml strings.Builder
+	groups := map[string]string{}
 	var environ []string
 	var set config.Config
 	for _, name := range config.Names() {
@@ -83,16 +87,19 @@ func TestEverySettingCanBeSetThreeWays(t *testing.T) {
 		if err := set.Set(name, plain); err != nil {
 			t.Error(err)
 		}
-		if leaf, ok := strings.CutPrefix(name, "limits."); ok {
-			limits.WriteString("  " + leaf + ": " + value + "\n")
+		if group, leaf, ok := strings.Cut(name, "."); ok {
+			groups[group] += "  " + leaf + ": " + value + "\n"
 		} else {
 			yaml.WriteString(name + ": " + value + "\n")
 		}
 	}
+	for group, leaves := range groups {
+		yaml.WriteString(group + ":\n" + leaves)
+	}
 	if diff := cmp.Diff(want, set); diff != "" {
 		t.Errorf("Set (-want +got):\n%s", diff)
 	}
-	got, _, err := config.Load(file(t, yaml.String()+"limits:\n"+limits.String()), nil)
+	got, _, err := config.Load(file(t, yaml.String()), nil)
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("file: %v (-want +got):\n%s", err, diff)
 	}

@@ -41,6 +41,12 @@ var settings = []setting{
 	{"record_hide", setRecordHide, func(c *Config) string { return "[" + strings.Join(c.RecordHide, ", ") + "]" }},
 	size("record_size", func(c *Config) *uint64 { return &c.RecordSize }),
 	duration("drain_timeout", time.Second, func(c *Config) *time.Duration { return &c.DrainTimeout }),
+	text("backup.dir", func(c *Config) *string { return &c.Backup.Dir }),
+	{"backup.every", setBackupEvery},
+	{"backup.recipients", setBackupRecipients},
+	text("backup.passphrase_file", func(c *Config) *string { return &c.Backup.PassphraseFile }),
+	number("backup.keep_daily", 1, 3650, func(c *Config) *int { return &c.Backup.KeepDaily }),
+	number("backup.keep_weekly", 0, 520, func(c *Config) *int { return &c.Backup.KeepWeekly }),
 	duration("limits.handshake", time.Second, func(c *Config) *time.Duration { return &c.Limits.Handshake }),
 	duration("limits.first_byte", time.Second, func(c *Config) *time.Duration { return &c.Limits.FirstByte }),
 	duration("limits.request", time.Second, func(c *Config) *time.Duration { return &c.Limits.Request }),
@@ -228,4 +234,25 @@ func formatSize(n uint64) string {
 		}
 	}
 	return "0"
+}
+
+// setBackupEvery takes 0, or a time in which a backup can be made.
+func setBackupEvery(c *Config, value string) error {
+	const shortest = 10 * time.Minute
+	err := duration("", 0, func(c *Config) *time.Duration { return &c.Backup.Every }).set(c, value)
+	if err == nil && c.Backup.Every != 0 && c.Backup.Every < shortest {
+		err = fmt.Errorf("%s is too short: at least %s, or 0s for no schedule", c.Backup.Every, shortest)
+	}
+	return err
+}
+
+// setBackupRecipients takes recipients, or paths, with commas between them.
+func setBackupRecipients(c *Config, value string) error {
+	c.Backup.Recipients = nil
+	for _, one := range strings.Split(value, ",") {
+		if one = strings.TrimSpace(one); one != "" {
+			c.Backup.Recipients = append(c.Backup.Recipients, one)
+		}
+	}
+	return nil
 }

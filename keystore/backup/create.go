@@ -38,7 +38,8 @@ type Scratch struct {
 // Config is what a Maker needs. Store and Scratch are required.
 type Config struct {
 	Store *keystore.Store
-	// Scratch makes an empty backend with files below dir, the backup's folder.
+	// Scratch makes an empty backend in a folder that does not exist yet, beside
+	// the backup.
 	Scratch    func(dir string) (Scratch, error)
 	Files      func() ([]File, error) // the server's own; nil: none
 	Parameters []byte                 // of the passphrase; see Manifest
@@ -267,7 +268,7 @@ var errDiffers = fmt.Errorf("%w: what is on the disk is not what was written", E
 // and checks that.
 func (j *job) verify(ctx context.Context) (err error) {
 	cfg := &j.maker.cfg
-	scratch, err := cfg.Scratch(filepath.Dir(j.temp))
+	scratch, err := cfg.Scratch(filepath.Join(filepath.Dir(j.temp), filepath.Base(tempOf(j.maker.prefix()+"scratch"))))
 	if err != nil {
 		return fmt.Errorf("making a scratch store: %w", err)
 	}

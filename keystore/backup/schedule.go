@@ -46,9 +46,6 @@ func (m *Maker) prefix() string {
 	return "keyreeve-" + hex.EncodeToString(id[:4]) + "-"
 }
 
-// ScratchName is the name of a folder for a scratch store beside the backup.
-func (m *Maker) ScratchName() string { return filepath.Base(tempOf(m.prefix() + "scratch")) }
-
 // Run makes backups until ctx ends. What fails is logged, counted, and tried again.
 func (s *Schedule) Run(ctx context.Context) {
 	s.sweep()
