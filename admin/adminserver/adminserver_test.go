@@ -49,6 +49,7 @@ type world struct {
 	https    string       // address
 	ahead    atomic.Int64 // of the clock, in nanoseconds
 	log      buffer
+	backups  fakeBackups
 
 	mu     sync.Mutex
 	closed []string // clients whose connections were to be closed
@@ -132,6 +133,7 @@ func (w *world) serve(t *testing.T) {
 		CloseClient: func(name string) { w.mu.Lock(); w.closed = append(w.closed, name); w.mu.Unlock() },
 		Status:      func(context.Context) admin.Status { return admin.Status{Version: "test", Ready: true} },
 		Verify:      func(context.Context) (admin.VerifyReport, error) { return admin.VerifyReport{Objects: 7}, nil },
+		Backups:     &w.backups,
 		Logger:      slog.New(slog.NewTextHandler(&w.log, nil)), Now: w.now,
 	})
 	w.socket = filepath.Join(w.dir, "admin.sock")
