@@ -57,6 +57,7 @@ type Options struct {
 	BatchOrder          bool // send Batch Order Option true
 	MaximumResponseSize int32
 	CorrelationValue    string // Client Correlation Value, 1.4
+	Asynchronous        bool   // the caller can take Operation Pending, and polls then
 	// Credential replaces the Client's own.
 	Credential *kmip.Credential
 }
@@ -159,6 +160,8 @@ func (c *Client) request(v kmip.Version, opt Options, items []Item, ids [][]byte
 		ErrorContinuation:   opt.ErrorContinuation,
 		BatchOrder:          opt.BatchOrder,
 		HasBatchOrder:       opt.BatchOrder,
+		Asynchronous:        opt.Asynchronous,
+		HasAsynchronous:     opt.Asynchronous,
 	}
 	if opt.CorrelationValue != "" && v.AtLeast(kmip.V1_4) {
 		h.ClientCorrelationValue = []byte(opt.CorrelationValue)
@@ -223,7 +226,8 @@ func parseResponse(raw []byte, items []Item, ids [][]byte) (*Response, error) {
 		if at < 0 || at >= len(m.Items) {
 			continue
 		}
-		if got := m.Items[at].Operation; got != items[i].Operation {
+		// What answers a Poll names the operation that was polled.
+		if got := m.Items[at].Operation; got != items[i].Operation && items[i].Operation != kmip14.OperationPoll {
 			return nil, fmt.Errorf("reading the answer: it is about %v, not %v", got, items[i].Operation)
 		}
 		resp.Results[i] = Result{ResponseItem: m.Items[at], Answered: true, version: m.Header.Version}

@@ -128,6 +128,8 @@ func TestOperations(t *testing.T) {
 			kmip14.OperationArchive, &kmip.ArchiveRequest{UniqueIdentifier: u}, &kmip.ArchiveResponse{UniqueIdentifier: u}, nil},
 		{"recover", func(ctx context.Context, c *kmipclient.Client) (any, error) { return nil, c.Recover(ctx, "u") },
 			kmip14.OperationRecover, &kmip.RecoverRequest{UniqueIdentifier: u}, &kmip.RecoverResponse{UniqueIdentifier: u}, nil},
+		{"cancel", func(ctx context.Context, c *kmipclient.Client) (any, error) { return c.Cancel(ctx, u) },
+			kmip14.OperationCancel, &kmip.CancelRequest{AsynchronousCorrelationValue: u}, &kmip.CancelResponse{AsynchronousCorrelationValue: u, Result: 1}, kmip14.CancellationResultCanceled},
 		{"activate", func(ctx context.Context, c *kmipclient.Client) (any, error) { return nil, c.Activate(ctx, "u") },
 			kmip14.OperationActivate, &kmip.ActivateRequest{UniqueIdentifier: u}, &kmip.ActivateResponse{UniqueIdentifier: u}, nil},
 		{"destroy", func(ctx context.Context, c *kmipclient.Client) (any, error) { return nil, c.Destroy(ctx, "u") },
@@ -217,6 +219,33 @@ func TestCheckSaysWhatWasDenied(t *testing.T) {
 	}
 	if !denied.HasLeaseTime || denied.LeaseTime != 9 || denied.HasCryptographicUsageMask {
 		t.Errorf("denied because of %+v", denied)
+	}
+}
+
+// A pending operation, and the answer to its Poll, which is about another
+// operation than was asked for.
+func TestPoll(t *testing.T) {
+	c := dial(t, operations(t, func(m *kmip.RequestMessage, it *kmip.RequestItem, w *kmip.ResponseWriter) {
+		switch it.Operation {
+		case kmip14.OperationArchive:
+			if !m.Header.Asynchronous {
+				t.Error("the request does not say that the client can wait")
+			}
+			w.PendingItem(it.Operation, it.ID, []byte("value"))
+		case kmip14.OperationPoll:
+			w.BeginItem(kmip14.OperationArchive, it.ID).TextString(kmip14.TagUniqueIdentifier, "u")
+			w.EndItem()
+		}
+	}))
+	asked := kmipclient.Item{Operation: kmip14.OperationArchive, Request: &kmip.ArchiveRequest{UniqueIdentifier: []byte("u")}}
+	r, err := c.Batch(t.Context(), kmipclient.Options{Asynchronous: true}, asked)
+	if err != nil || !r.Results[0].Pending() || string(r.Results[0].AsynchronousCorrelationValue) != "value" {
+		t.Fatalf("got %+v, %v", r, err)
+	}
+	r, err = c.Poll(t.Context(), r.Results[0].AsynchronousCorrelationValue)
+	var out kmip.ArchiveResponse
+	if err != nil || r.Results[0].Pending() || r.Results[0].Decode(&out) != nil || string(out.UniqueIdentifier) != "u" {
+		t.Errorf("got %+v, %v", r, err)
 	}
 }
 
