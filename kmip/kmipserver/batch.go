@@ -42,7 +42,11 @@ type item struct {
 	early error // what was wrong before the transaction; the item fails with it
 	begun bool
 	ended outcome
-	err   error // what became of it
+	// Of a Poll or Cancel that is about a deferred operation: what the answer
+	// is about, if not the operation itself, and what is inside its payload.
+	operation kmip14.Operation // 0: the one that was asked for
+	payload   []byte           // nil: the operation has to write it
+	err       error            // what became of it
 }
 
 func newWork(s *Server) *work {
@@ -108,6 +112,9 @@ func (w *work) answer(ctx context.Context, request []byte) (out []byte, open boo
 		}
 		return w.notAuthenticated(ctx, err), true
 	}
+	if out, ok := w.deferItem(); ok {
+		return out, true
+	}
 	store, changes := w.prepare(ctx)
 	if !store {
 		return w.withoutStore(), true
@@ -146,6 +153,7 @@ func (w *work) prepare(ctx context.Context) (store, changes bool) {
 		default:
 			it.call.Version, it.call.Payload, it.call.Placeholder = w.header.Version, it.asked.Payload, &w.placeholder
 			it.early = w.server.operations.Prepare(ctx, it.row, it.call)
+			w.pending(it)
 		}
 		store = store || it.row.NeedsStore()
 		// What has failed already changes nothing: a client that sends
@@ -153,6 +161,26 @@ func (w *work) prepare(ctx context.Context) (store, changes bool) {
 		changes = changes || it.early == nil && it.row.Changes()
 	}
 	return store, changes
+}
+
+// pending looks for the deferred operation that an item is about. It does so
+// before the batch's own transaction, since it may need one itself.
+func (w *work) pending(it *item) {
+	switch it.asked.Operation {
+	case kmip14.OperationPoll:
+		w.poll(it)
+	case kmip14.OperationCancel:
+		w.cancel(it)
+	}
+}
+
+// named returns the operation that the answer to an item names: after a Poll it
+// is the one that was polled.
+func (it *item) named() kmip14.Operation {
+	if it.operation != 0 {
+		return it.operation
+	}
+	return it.asked.Operation
 }
 
 // next makes room for an item, with the call that the place had before.

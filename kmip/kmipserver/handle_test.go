@@ -28,7 +28,7 @@ func seeds(t testing.TB) [][]byte {
 		t.Fatal(err)
 	}
 	values := transcript.Values{}
-	for _, name := range []string{"key", "vm", "host", "a", "b", "c", "d"} {
+	for _, name := range []string{"key", "vm", "host", "first", "second", "third", "a", "b", "c", "d"} {
 		values[name] = []byte("01890a5d-ac96-774b-bcce-b302099a8057")
 	}
 	var found [][]byte

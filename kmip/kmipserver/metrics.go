@@ -25,6 +25,7 @@ type Metrics struct {
 	received    prometheus.Counter
 	sent        prometheus.Counter
 	seconds     prometheus.Histogram
+	deferred    prometheus.Gauge
 
 	resolved   [operationSlots][resultCount]atomic.Pointer[prometheus.Counter]
 	handshaken sync.Map // outcome → prometheus.Counter
@@ -82,6 +83,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		malformed:  counter("malformed_total", "Messages that could not be read."),
 		received:   counter("received_bytes_total", "Bytes of requests."),
 		sent:       counter("sent_bytes_total", "Bytes of responses."),
+		deferred: f.NewGauge(prometheus.GaugeOpts{Namespace: "keyreeve", Subsystem: "kmip", Name: "asynchronous_operations",
+			Help: "Operations that were answered with Operation Pending and are kept to be polled."}),
 		seconds: f.NewHistogram(prometheus.HistogramOpts{Namespace: "keyreeve", Subsystem: "kmip", Name: "request_seconds",
 			Help:    "Time from a request's last byte to its answer being ready.",
 			Buckets: []float64{25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1, 5}}),

@@ -100,8 +100,12 @@ func (it *item) Apply(tx *operations.Tx) error {
 		return it.early
 	}
 	w := it.work
-	it.call.W = w.writer.BeginItem(it.asked.Operation, it.asked.ID)
+	it.call.W = w.writer.BeginItem(it.named(), it.asked.ID)
 	it.begun = true
+	if it.payload != nil {
+		it.call.W.Raw(it.payload)
+		return w.fits()
+	}
 	if err := w.server.operations.Apply(tx, it.row, it.call); err != nil {
 		return err
 	}
@@ -120,7 +124,7 @@ func (w *work) fail(it *item, err error) {
 	default:
 		it.ended = outcomeFailure
 	}
-	w.writer.FailItemPayload(it.asked.Operation, it.asked.ID, status, reason, text, operations.FailurePayload(err))
+	w.writer.FailItemPayload(it.named(), it.asked.ID, status, reason, text, operations.FailurePayload(err))
 }
 
 // withoutStore answers a message none of whose items needs the store: no
@@ -186,7 +190,7 @@ func (w *work) answerUndone() {
 	for i := range w.items[:last] {
 		it := &w.items[i]
 		it.ended = outcomeUndone
-		w.writer.FailItemStatus(it.asked.Operation, it.asked.ID, kmip14.ResultStatusOperationUndone, 0, "")
+		w.writer.FailItemStatus(it.named(), it.asked.ID, kmip14.ResultStatusOperationUndone, 0, "")
 	}
 	w.fail(&w.items[last], w.failure)
 }

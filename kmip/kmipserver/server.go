@@ -67,8 +67,9 @@ type Server struct {
 	now          func() time.Time
 	record       recording
 
-	conns *connections
-	works sync.Pool // of *work
+	conns    *connections
+	works    sync.Pool // of *work
+	deferred deferrals
 
 	ctx    context.Context // of requests under way; ends when they are given up
 	cancel context.CancelFunc
@@ -209,6 +210,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	defer s.log.flush()
 	select {
 	case <-s.conns.empty:
+		s.finishDeferred()
 		return nil
 	case <-ctx.Done():
 	}
@@ -222,18 +224,21 @@ func (s *Server) abort() {
 	s.stopAccepting()
 	s.conns.close()
 	s.cancel()
+	s.forget(func(*deferral) bool { return true })
 	for _, c := range s.conns.list(func(*conn) bool { return true }) {
 		c.cut()
 	}
 }
 
 // CloseClient cuts the connections of a client that was revoked or removed,
-// with whatever is under way on them, and returns how many there were.
+// with whatever is under way on them, forgets the operations that it has not
+// polled yet, and returns how many connections there were.
 func (s *Server) CloseClient(name string) int {
 	found := s.conns.list(func(c *conn) bool { p := c.peer.Load(); return p != nil && p.Principal.Client == name })
 	for _, c := range found {
 		c.cut()
 	}
+	s.forget(func(d *deferral) bool { return d.owner.client == name })
 	return len(found)
 }
 

@@ -13,7 +13,7 @@ import (
 // real TLS on a real socket.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("../testdata/transcripts/*.txtar")
-	if err != nil || len(files) < 14 {
+	if err != nil || len(files) < 15 {
 		t.Fatalf("found %d transcripts: %v", len(files), err)
 	}
 	for _, file := range files {

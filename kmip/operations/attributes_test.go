@@ -280,9 +280,10 @@ func TestErrorsDoNotQuoteTheRequest(t *testing.T) {
 // An item that ran and was dropped leaves nothing, and runs again to the same
 // answer: the store does that after a conflict.
 func TestApplyRunsAgain(t *testing.T) {
+	all := newRig(t).ops
 	for op := kmip14.Operation(1); op <= kmip14.OperationExport; op++ {
 		request, ok := requests[op]
-		if !ok || op == kmip14.OperationQuery || op == kmip14.OperationDiscoverVersions {
+		if !ok || !all.Row(op).NeedsStore() {
 			continue
 		}
 		t.Run(op.String(), func(t *testing.T) {

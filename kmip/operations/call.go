@@ -45,6 +45,7 @@ type requests struct {
 	deleteAttribute kmip.DeleteAttributeRequest
 	check           kmip.CheckRequest
 	usage           kmip.GetUsageAllocationRequest
+	poll            kmip.PollRequest // Cancel's too
 	locate          kmip.LocateRequest
 	query           kmip.QueryRequest
 	discover        kmip.DiscoverVersionsRequest

@@ -376,6 +376,9 @@ var requests = map[kmip14.Operation]func(uid []byte) kmip.Payload{
 	kmip14.OperationGetUsageAllocation: func(uid []byte) kmip.Payload {
 		return &kmip.GetUsageAllocationRequest{UniqueIdentifier: uid, UsageLimitsCount: 1}
 	},
+	kmip14.OperationCancel: func([]byte) kmip.Payload { return &kmip.CancelRequest{AsynchronousCorrelationValue: []byte("none")} },
+	kmip14.OperationPoll:   func([]byte) kmip.Payload { return &kmip.PollRequest{AsynchronousCorrelationValue: []byte("none")} },
+
 	kmip14.OperationArchive:  identifierRequest,
 	kmip14.OperationRecover:  identifierRequest,
 	kmip14.OperationActivate: identifierRequest,

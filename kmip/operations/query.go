@@ -34,7 +34,7 @@ func (o *Operations) newQueryAnswer() kmip.QueryResponse {
 		VendorIdentification: []byte(o.config.VendorIdentification),
 		Capabilities: []kmip.CapabilityInformation{{
 			Streaming:          kmip.No,
-			Asynchronous:       kmip.No,
+			Asynchronous:       kmip.Yes,
 			Attestation:        kmip.No,
 			BatchUndo:          kmip.Yes,
 			BatchContinue:      kmip.Yes,

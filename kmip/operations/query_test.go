@@ -146,7 +146,7 @@ func TestUnhealthyStoreFailsQueryAndDiscoverVersions(t *testing.T) {
 	}
 }
 
-// Query and Discover Versions are answered without a transaction.
+// Query, Discover Versions, Cancel and Poll are answered without a transaction.
 func TestOperationsWithoutTheStore(t *testing.T) {
 	r := newRig(t)
 	for op := kmip14.Operation(1); op <= kmip14.OperationExport; op++ {
@@ -154,14 +154,19 @@ func TestOperationsWithoutTheStore(t *testing.T) {
 		if row == nil {
 			continue
 		}
-		want := op != kmip14.OperationQuery && op != kmip14.OperationDiscoverVersions
+		var want bool
+		switch op {
+		case kmip14.OperationQuery, kmip14.OperationDiscoverVersions, kmip14.OperationCancel, kmip14.OperationPoll:
+		default:
+			want = true
+		}
 		if row.NeedsStore() != want || row.Changes() && !want || row.Operation != op || row.Op.Name == "" {
 			t.Errorf("the row of %v: needs the store %v, changes %v, %q", op, row.NeedsStore(), row.Changes(), row.Op.Name)
 		}
 		if urgent := op == kmip14.OperationRevoke || op == kmip14.OperationDestroy; row.Op.Urgent != urgent {
 			t.Errorf("the row of %v: urgent %v", op, row.Op.Urgent)
 		}
-		if want {
+		if want || op == kmip14.OperationPoll { // there is nothing to poll
 			continue
 		}
 		m, _ := r.prepare(kmip.V1_1, ask{op: op, payload: requests[op](nil)})

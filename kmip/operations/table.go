@@ -33,6 +33,8 @@ var table = [...]Row{
 	{kmip14.OperationRevoke, urgent("Revoke"), kmip.V1_0, prepareRevoke, applyRevoke},
 	{kmip14.OperationDestroy, urgent("Destroy"), kmip.V1_0, prepareIdentifier, applyDestroy},
 	{kmip14.OperationQuery, none("Query"), kmip.V1_0, prepareQuery, applyQuery},
+	{kmip14.OperationCancel, none("Cancel"), kmip.V1_0, preparePoll, applyCancel},
+	{kmip14.OperationPoll, none("Poll"), kmip.V1_0, preparePoll, applyPoll},
 	{kmip14.OperationDiscoverVersions, none("Discover Versions"), kmip.V1_1, prepareDiscoverVersions, applyDiscoverVersions},
 }
 
@@ -42,6 +44,18 @@ var table = [...]Row{
 func (r *Row) SetsPlaceholder() bool {
 	switch r.Operation {
 	case kmip14.OperationCreate, kmip14.OperationRegister, kmip14.OperationReKey, kmip14.OperationLocate, kmip14.OperationCheck:
+		return true
+	}
+	return false
+}
+
+// Deferrable tells whether the operation may be answered later, for a client
+// that can wait: Locate, which can be long, and Archive and Recover, which the
+// specification means to be. None of them carries key material in its request
+// or its answer, so that none lies about for it.
+func (r *Row) Deferrable() bool {
+	switch r.Operation {
+	case kmip14.OperationLocate, kmip14.OperationArchive, kmip14.OperationRecover:
 		return true
 	}
 	return false
