@@ -58,7 +58,7 @@ vuln: ## govulncheck alone (needs vuln.go.dev)
 	fi; exit $$code
 
 # -run fits every test; an empty run is an error: it would prove nothing.
-interop: build ## clients that are not ours (needs /usr/bin/python3 with python3-pykmip)
+interop: build ## programs that are not ours (needs /usr/bin/python3 with python3-pykmip, systemd-analyze, promtool)
 	@$(MAKE) --no-print-directory tagged TAG=interop TIME=15m
 
 power: build ## SIGKILL, strace, a full disk and failing syncs on the real binary (needs strace)

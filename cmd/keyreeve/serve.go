@@ -63,10 +63,8 @@ func (a *app) serve(ctx context.Context, c config.Config, o *serverOptions) erro
 		return err
 	}
 	tuneMemory(a)
-	s := &service{app: a, config: c, options: o, level: &slog.LevelVar{}, started: a.now()}
-	s.logger = a.newLogger(c, s.level)
+	s := newService(a, c, o)
 	s.logger.Debug("settings", "config", fmt.Sprintf("%+v", c))
-	s.metrics = newMetrics()
 	if err := s.open(ctx); err != nil {
 		return errors.Join(err, s.close())
 	}
@@ -75,6 +73,13 @@ func (a *app) serve(ctx context.Context, c config.Config, o *serverOptions) erro
 	}
 	err := s.run(ctx)
 	return errors.Join(err, s.close())
+}
+
+// newService is a server that has opened nothing yet.
+func newService(a *app, c config.Config, o *serverOptions) *service {
+	s := &service{app: a, config: c, options: o, level: &slog.LevelVar{}, started: a.now(), metrics: newMetrics()}
+	s.logger = a.newLogger(c, s.level)
+	return s
 }
 
 // tuneMemory sets what the environment does not: the heap is a few megabytes
@@ -215,6 +220,7 @@ func (s *service) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), s.config.DrainTimeout)
 	defer cancel()
 	s.health.stopping.Store(true)
+	_ = s.app.notify("STOPPING=1") // it has asked for the end, mostly
 	if err := s.kmip.Shutdown(ctx); err != nil {
 		s.logger.Warn("some requests did not finish in time and were cut", "err", err)
 	}
@@ -318,6 +324,9 @@ func (s *service) tellReady() error {
 		line = append(line, "first_client", s.app.firstClient(s.vault.folder))
 	}
 	s.logger.Info("serving", line...)
+	if err := s.app.notify("READY=1"); err != nil {
+		s.logger.Warn("the service manager could not be told that the server serves; it may end it", "err", err)
+	}
 	if s.options.readyFile == "" {
 		return nil
 	}

@@ -162,6 +162,9 @@ func (r *Recorder) record(id uint64, message []byte, answer bool) {
 	if answer {
 		verb = Receive
 	}
+	if r.session.before {
+		text += fmt.Sprintf("# sections %s the object was made before the recording began\n", missing)
+	}
 	r.section(fmt.Sprintf("c%d %s", id, verb), "", text)
 }
 

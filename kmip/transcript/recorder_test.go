@@ -106,6 +106,9 @@ func converse(t *testing.T, server *kmiptest.Server, version uint16, planted map
 	}
 	_, err = c.GetAttributes(ctx, made)
 	must(err)
+	if _, err := c.Get(ctx, "01890000-0000-7000-8000-000000000000"); err == nil {
+		t.Fatal("an absent key was handed out")
+	}
 	must(c.Activate(ctx, made))
 	if err := c.Destroy(ctx, made); err == nil {
 		t.Fatal("an active key was destroyed")

@@ -44,10 +44,19 @@ type session struct {
 
 	texts   map[string]string            // kind and original → what stands for it
 	secrets map[[sha256.Size]byte]string // sum → what stands for it
-	dates   map[int64]bool               // that clients have sent
+	dates   map[dated]bool               // that clients have sent
+	foreign map[string]bool              // identifiers that no answer gave before a client named them
 	count   map[string]int               // made-up values so far, by kind
 
 	answer bool // of the server's is the message that is being spelled
+	before bool // it is about an object that was made before the recording began
+}
+
+// dated is a date and what it is of.
+type dated struct {
+	of      ttlv.Tag
+	name    string // of an attribute without a tag
+	seconds int64
 }
 
 func newSession(hidden []string, now func() time.Time) *session {
@@ -55,7 +64,7 @@ func newSession(hidden []string, now func() time.Time) *session {
 	_, _ = rand.Read(key) // never fails
 	return &session{
 		hidden: hidden, now: now, began: now(), key: key,
-		texts: map[string]string{}, secrets: map[[sha256.Size]byte]string{}, dates: map[int64]bool{}, count: map[string]int{},
+		texts: map[string]string{}, secrets: map[[sha256.Size]byte]string{}, dates: map[dated]bool{}, foreign: map[string]bool{}, count: map[string]int{},
 	}
 }
 
@@ -65,7 +74,7 @@ func (s *session) message(message []byte, answer bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s.answer = answer
+	s.answer, s.before = answer, false
 	var b strings.Builder
 	format(&b, it, 0, place{}, s.spell)
 	return b.String(), nil
@@ -129,11 +138,20 @@ func (s *session) text(it ttlv.Item, p place) string {
 	return strconv.Quote(original)
 }
 
-// identifier is a placeholder, also for one that no answer has given: then the
-// recording began in the middle, and Check says so.
+// identifier is a placeholder for what an answer gave. One that a client named
+// first is made up: most likely there is no such object. If an answer has it
+// after all, the recording began in the middle.
 func (s *session) identifier(original string) string {
 	if original == "" {
 		return `""`
+	}
+	_, known := s.texts[string(kindID)+"\x00"+original]
+	if !known && !s.answer {
+		s.foreign[original] = true
+	}
+	s.before = s.before || s.answer && s.foreign[original]
+	if s.foreign[original] {
+		return s.standIn(string(kindID), original, func(n int) string { return fmt.Sprintf(`"00000000-0000-7000-8000-%012d"`, n) })
 	}
 	return "$" + s.pseudonym(string(kindID), original)
 }
@@ -205,12 +223,16 @@ func (s *session) makeUp(t ttlv.Type, length, n int) string {
 // moment of this recording.
 func (s *session) date(it ttlv.Item, p place) string {
 	seconds, _ := it.DateTime()
-	if !s.answer {
-		s.dates[seconds] = true
+	sent := dated{it.Tag(), "", seconds}
+	if it.Tag() == kmip14.TagAttributeValue {
+		sent.of, sent.name = p.attribute, p.name
+	}
+	if !s.answer && it.Tag() != kmip14.TagTimeStamp {
+		s.dates[sent] = true
 	}
 	when := time.Unix(seconds, 0)
 	during := when.After(s.began.Add(-time.Minute)) && when.Before(s.now().Add(time.Minute))
-	if s.answer && !s.dates[seconds] && during {
+	if s.answer && !s.dates[sent] && during {
 		return "$_"
 	}
 	return formatValue(it, p)
