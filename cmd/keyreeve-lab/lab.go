@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 
@@ -78,7 +79,8 @@ func exports(w *vspheretest.World) string {
 		fmt.Fprintf(&b, "# vCenter %d: https://%s%s, the same user and password\n", i+2, other.URL.Host, other.URL.Path)
 	}
 	fmt.Fprintf(&b, "# key server: %s\n", w.KMS.Addr())
-	fmt.Fprintf(&b, "export KEYREEVE_KMS=%s KEYREEVE_DATA=%s\n", w.KMS.Addr(), w.KMS.Data)
+	host, port, _ := net.SplitHostPort(w.KMS.Addr())
+	fmt.Fprintf(&b, "export KMS_HOST=%s KMS_PORT=%s KEYREEVE_DATA=%s\n", host, port, w.KMS.Data)
 	c := w.OVHcloud
 	fmt.Fprintf(&b, "# OVHcloud's API (a double), service %s\n", vspheretest.ServiceName)
 	fmt.Fprintf(&b, "export OVH_ENDPOINT=%s OVH_APPLICATION_KEY=%s OVH_APPLICATION_SECRET=%s OVH_CONSUMER_KEY=%s\n",

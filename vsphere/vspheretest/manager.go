@@ -131,10 +131,10 @@ func (m *manager) removeServer(id, name string, users int) *failure {
 		return noProvider(id)
 	case c.server(name) == nil:
 		return invalid("serverName")
-	case len(c.servers) == 1 && users > 0:
-		return fail(&types.ResourceInUse{Type: "KeyProvider", Name: id}, "The key provider %q has keys in use by %d machines and hosts", id, users)
-	case len(c.servers) == 1 && c.isDefault && len(p.list) > 1:
-		return fail(&types.InvalidState{}, "The key provider %q is the default; name another default first", id)
+	case len(c.servers) == 1:
+		if f := p.mayGo(c, users); f != nil {
+			return f
+		}
 	}
 	c.server(name).password.Clear()
 	c.servers = slices.DeleteFunc(c.servers, func(s *keyServer) bool { return s.info.Name == name })
@@ -232,13 +232,47 @@ func (m *manager) RegisterKmsCluster(_ *simulator.Context, req *types.RegisterKm
 	return &methods.RegisterKmsClusterBody{Fault_: soapFault(f)}
 }
 
-// UnregisterKmsCluster refuses standard providers, which go with their last server.
-func (m *manager) UnregisterKmsCluster(_ *simulator.Context, req *types.UnregisterKmsCluster) soap.HasFault {
-	f := invalid("clusterId")
-	if !m.vcenter.providers.with(req.ClusterId.Id, func(*provider) {}) {
-		f = noProvider(req.ClusterId.Id)
+// UnregisterKmsCluster removes a provider with all its servers, under the rules
+// of RemoveKmipServer.
+func (m *manager) UnregisterKmsCluster(ctx *simulator.Context, req *types.UnregisterKmsCluster) soap.HasFault {
+	body, id := new(methods.UnregisterKmsClusterBody), req.ClusterId.Id
+	users := m.vcenter.usersOfProvider(ctx, id)
+	if f := m.unregister(id, users); f != nil {
+		body.Fault_ = soapFault(f)
+		return body
 	}
-	return &methods.UnregisterKmsClusterBody{Fault_: soapFault(f)}
+	m.vcenter.publish(ctx)
+	body.Res = new(types.UnregisterKmsClusterResponse)
+	return body
+}
+
+func (m *manager) unregister(id string, users int) *failure {
+	p := &m.vcenter.providers
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.find(id)
+	if c == nil {
+		return noProvider(id)
+	}
+	if f := p.mayGo(c, users); f != nil {
+		return f
+	}
+	for _, s := range c.servers {
+		s.password.Clear()
+	}
+	p.list = slices.DeleteFunc(p.list, func(o *provider) bool { return o == c })
+	return nil
+}
+
+// mayGo tells why a provider cannot be removed. The caller holds mu.
+func (p *providers) mayGo(c *provider, users int) *failure {
+	switch {
+	case users > 0:
+		return fail(&types.ResourceInUse{Type: "KeyProvider", Name: c.id}, "The key provider %q has keys in use by %d machines and hosts", c.id, users)
+	case c.isDefault && len(p.list) > 1:
+		return fail(&types.InvalidState{}, "The key provider %q is the default; name another default first", c.id)
+	}
+	return nil
 }
 
 // RetrieveKmipServersStatusTask probes the servers asked for, or all.
