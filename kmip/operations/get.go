@@ -13,11 +13,11 @@ func prepareGet(_ *Operations, c *Call) error {
 	if err := r.Decode(c.Payload, c.Version); err != nil {
 		return err
 	}
-	switch {
-	case r.HasWrapping:
-		return featureNotSupported("wrapping a key for Get is not supported")
-	case r.KeyCompressionType != 0:
+	if r.KeyCompressionType != 0 {
 		return kmip.NewError(kmip14.ResultReasonKeyCompressionTypeNotSupported, "keys are not compressed")
+	}
+	if r.HasWrapping {
+		return checkWrapping(r, c.Version)
 	}
 	return nil
 }
@@ -35,19 +35,25 @@ func applyGet(o *Operations, tx *Tx, c *Call) error {
 	if err != nil {
 		return err
 	}
-	if err := o.mayLeave(obj); err != nil {
+	if err := o.mayLeave(obj, c.inClear(obj)); err != nil {
 		return err
 	}
 	c.W.Enumeration(kmip14.TagObjectType, uint32(obj.Type))
 	c.writeUID(uid)
-	if err := c.writeObject(obj); err != nil {
+	if err := o.writeObject(tx, c, obj); err != nil {
 		return err
 	}
 	return o.handedOut(tx, obj)
 }
 
+// inClear tells whether the object is to be handed out without a wrapping.
+func (c *Call) inClear(obj *keystore.Object) bool {
+	r := &c.request.get
+	return !r.HasWrapping && !(isWrapped(obj) && r.KeyWrapType != kmip14.KeyWrapTypeNotWrapped)
+}
+
 // mayLeave tells whether an object may be handed out at all.
-func (o *Operations) mayLeave(obj *keystore.Object) error {
+func (o *Operations) mayLeave(obj *keystore.Object, inClear bool) error {
 	switch obj.State {
 	case keystore.Destroyed, keystore.DestroyedCompromised:
 		return keystore.ErrNotFound
@@ -62,7 +68,7 @@ func (o *Operations) mayLeave(obj *keystore.Object) error {
 	if obj.Value.IsZero() {
 		return permissionDenied("the object is not handed out to this client")
 	}
-	if is(obj, "Sensitive", true) {
+	if inClear && is(obj, "Sensitive", true) {
 		return kmip.NewError(kmip14.ResultReasonSensitive, "the key is Sensitive, and leaves wrapped only")
 	}
 	if is(obj, "Extractable", false) {
@@ -82,8 +88,9 @@ func is(obj *keystore.Object, name string, want bool) bool {
 }
 
 // writeObject writes the object as it is stored, or a symmetric key in its
-// other format. The bytes go from the record to the response and nowhere else.
-func (c *Call) writeObject(obj *keystore.Object) error {
+// other format, wrapped or unwrapped if the request says so. Without a wrapping
+// the bytes go from the record to the response and nowhere else.
+func (o *Operations) writeObject(tx *Tx, c *Call, obj *keystore.Object) error {
 	block := obj.Value.Find(kmip14.TagKeyBlock)
 	stored, _ := block.Find(kmip14.TagKeyFormatType).Enumeration()
 	want := uint32(c.request.get.KeyFormatType)
@@ -92,17 +99,23 @@ func (c *Call) writeObject(obj *keystore.Object) error {
 	}
 	alg := obj.CryptographicAlgorithm
 	switch {
-	case obj.Type == keystore.Template && want == 0:
+	case obj.Type == keystore.Template && want == 0 && !c.request.get.HasWrapping:
 		writeTemplate(c.W, obj.Value, c.Version)
 		return nil
 	case !block.IsZero() && !kmip.ValueIn(kmip14.TagKeyFormatType, want, c.Version),
 		alg != 0 && !kmip.ValueIn(kmip14.TagCryptographicAlgorithm, alg, c.Version):
 		return kmip.NewError(kmip14.ResultReasonKeyFormatTypeNotSupported, "KMIP %v has no words for this key", c.Version)
+	case want != stored && (!symmetricFormat(want) || !symmetricFormat(stored) || isWrapped(obj) && !c.inClear(obj)):
+		return kmip.NewError(kmip14.ResultReasonKeyFormatTypeNotSupported, "the object is not to be had in this Key Format Type")
+	case c.request.get.HasWrapping:
+		return o.writeWrapped(tx, c, obj, want)
+	case isWrapped(obj) && c.inClear(obj):
+		return c.writeUnwrapped(tx, obj, want)
+	case isWrapped(obj):
+		return c.writeRegistered(obj)
 	case want == stored:
 		c.W.Item(obj.Value)
 		return nil
-	case !symmetricFormat(want) || !symmetricFormat(stored):
-		return kmip.NewError(kmip14.ResultReasonKeyFormatTypeNotSupported, "the object is not to be had in this Key Format Type")
 	}
 	material := materialOf(block)
 	if material == nil {

@@ -87,8 +87,6 @@ func TestGetFormats(t *testing.T) {
 		{"raw", kmip.GetRequest{KeyFormatType: kmip14.KeyFormatTypeOpaque}, 0, kmip14.ResultReasonKeyFormatTypeNotSupported},
 		{"raw", kmip.GetRequest{KeyFormatType: kmip14.KeyFormatTypePKCS_1}, 0, kmip14.ResultReasonKeyFormatTypeNotSupported},
 		{"raw", kmip.GetRequest{KeyCompressionType: 1}, 0, kmip14.ResultReasonKeyCompressionTypeNotSupported},
-		{"raw", kmip.GetRequest{HasWrapping: true, Wrapping: kmip.KeyWrappingSpecification{Method: kmip14.WrappingMethodEncrypt,
-			EncryptionKey: kmip.KeyInformation{UniqueIdentifier: stored["raw"]}}}, 0, kmip14.ResultReasonFeatureNotSupported},
 	} {
 		tc.in.UniqueIdentifier = stored[tc.stored]
 		a := r.do(kmip.V1_4, kmip14.OperationGet, &tc.in)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/keystore"
 	"github.com/keyreeve/keyreeve/kmip"
+	"github.com/keyreeve/keyreeve/kmip/ttlv"
 )
 
 // maxAsked bounds the names in one request, so that looking for doubles and
@@ -60,22 +61,24 @@ func applyGetAttributes(o *Operations, tx *Tx, c *Call) error {
 		if c.W.Len()-start > maxListed {
 			return kmip.NewError(kmip14.ResultReasonResponseTooLarge, "attributes of more than %d bytes", maxListed)
 		}
-		rule, ok := kmip.LookupAttribute(name)
-		switch {
-		case !ok:
-		case !rule.Custom():
-			o.writeRule(c.W, obj, rule, c.Version)
-		default:
-			writeCustom(c, obj, rule, name)
-		}
+		o.writeNamed(c.W, obj, name, c.Version)
 	}
 	return nil
 }
 
-func writeCustom(c *Call, obj *keystore.Object, rule *kmip.AttributeRule, name []byte) {
+// writeNamed writes every instance of the attribute of that name.
+func (o *Operations) writeNamed(w *ttlv.Writer, obj *keystore.Object, name []byte, v kmip.Version) {
+	rule, ok := kmip.LookupAttribute(name)
+	switch {
+	case !ok:
+		return
+	case !rule.Custom():
+		o.writeRule(w, obj, rule, v)
+		return
+	}
 	for _, a := range obj.Attributes() {
 		if a.Name == string(name) {
-			writeStored(c.W, rule, a, c.Version)
+			writeStored(w, rule, a, v)
 		}
 	}
 }

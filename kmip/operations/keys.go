@@ -133,19 +133,25 @@ func writeSymmetricKey(w *ttlv.Writer, format kmip14.KeyFormatType, material []b
 	w.Enumeration(kmip14.TagKeyFormatType, uint32(format))
 	if material != nil {
 		value := w.Begin(kmip14.TagKeyValue)
-		if format == kmip14.KeyFormatTypeTransparentSymmetricKey {
-			m := w.Begin(kmip14.TagKeyMaterial)
-			w.ByteString(kmip14.TagKey, material)
-			w.End(m)
-		} else {
-			w.ByteString(kmip14.TagKeyMaterial, material)
-		}
+		writeMaterial(w, format, material)
 		w.End(value)
 	}
 	w.Enumeration(kmip14.TagCryptographicAlgorithm, uint32(alg))
 	w.Integer(kmip14.TagCryptographicLength, length)
 	w.End(block)
 	w.End(object)
+}
+
+// writeMaterial writes Key Material: a structure for a Transparent Symmetric Key,
+// and otherwise bytes.
+func writeMaterial(w *ttlv.Writer, format kmip14.KeyFormatType, material []byte) {
+	if format != kmip14.KeyFormatTypeTransparentSymmetricKey {
+		w.ByteString(kmip14.TagKeyMaterial, material)
+		return
+	}
+	m := w.Begin(kmip14.TagKeyMaterial)
+	w.ByteString(kmip14.TagKey, material)
+	w.End(m)
 }
 
 // digest makes the value of the attribute Digest (section 3.17): SHA-256 over

@@ -38,7 +38,7 @@ func (o *Operations) newQueryAnswer() kmip.QueryResponse {
 			Attestation:        kmip.No,
 			BatchUndo:          kmip.Yes,
 			BatchContinue:      kmip.Yes,
-			UnwrapMode:         kmip14.UnwrapModeUnspecified,
+			UnwrapMode:         kmip14.UnwrapModeNotProcessed,
 			DestroyAction:      kmip14.DestroyActionUnspecified,
 			ShreddingAlgorithm: kmip14.ShreddingAlgorithmUnspecified,
 			RNGMode:            kmip14.RNGModeUnspecified,

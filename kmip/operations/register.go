@@ -86,7 +86,10 @@ func registerSymmetricKey(c *Call) error {
 	if err != nil {
 		return err
 	}
-	if block.Value.IsZero() {
+	switch {
+	case !block.WrappingData.IsZero():
+		return c.registerWrapped(alg)
+	case block.Value.IsZero():
 		return c.registerElsewhere(alg)
 	}
 	material := block.Bytes()
@@ -106,13 +109,13 @@ func checkKeyBlock(object ttlv.Item, k *kmip.KeyBlock) error {
 	if it, ok := items.Next(); !ok || it.Tag() != kmip14.TagKeyBlock || !items.Done() {
 		return invalidField("a Symmetric Key holds a Key Block and nothing else")
 	}
-	if err := plainBlock(k); err != nil {
+	if err := uncompressed(k); err != nil {
 		return err
 	}
 	switch {
 	case k.KeyFormatType != kmip14.KeyFormatTypeRaw && k.KeyFormatType != kmip14.KeyFormatTypeTransparentSymmetricKey:
 		return kmip.NewError(kmip14.ResultReasonKeyFormatTypeNotSupported, "a Symmetric Key is Raw or a Transparent Symmetric Key")
-	case k.Value.IsZero():
+	case k.Value.IsZero(), !k.WrappingData.IsZero():
 		return nil
 	case k.KeyFormatType == kmip14.KeyFormatTypeTransparentSymmetricKey:
 		inner, err := k.Material.Items()
@@ -126,12 +129,9 @@ func checkKeyBlock(object ttlv.Item, k *kmip.KeyBlock) error {
 	return nil
 }
 
-// plainBlock refuses a Key Block that is wrapped or compressed.
-func plainBlock(k *kmip.KeyBlock) error {
-	switch {
-	case !k.WrappingData.IsZero():
-		return featureNotSupported("wrapped keys are not supported")
-	case k.KeyCompressionType != 0:
+// uncompressed refuses a Key Block that is compressed.
+func uncompressed(k *kmip.KeyBlock) error {
+	if k.KeyCompressionType != 0 {
 		return kmip.NewError(kmip14.ResultReasonKeyCompressionTypeNotSupported, "only asymmetric keys are compressed")
 	}
 	return nil
@@ -168,6 +168,33 @@ func (d *draft) checkMaterial(alg kmip14.CryptographicAlgorithm, size int) error
 	case stated != length && !(withParity(alg) && int(stated) == size*8):
 		return invalidField("the Key Material has %d bits, and the Cryptographic Length says %d", length, stated)
 	}
+	return nil
+}
+
+// registerWrapped takes in a key that is wrapped. It is kept and handed out as it
+// came: there is no digest, since the server has not seen the key.
+func (c *Call) registerWrapped(alg kmip14.CryptographicAlgorithm) error {
+	d, k := &c.draft, &c.request.block
+	if d.object.CryptographicLength == 0 {
+		return missingData("the Cryptographic Length is missing, which cannot be seen on a wrapped key")
+	}
+	if _, err := checkLength(alg, d.object.CryptographicLength); err != nil && !withParity(alg) {
+		return err
+	}
+	if err := checkWrapped(k, c.Version); err != nil {
+		return err
+	}
+	w := &c.key
+	all := w.Begin(kmip14.TagSymmetricKey)
+	m := w.Begin(kmip14.TagKeyBlock)
+	w.Enumeration(kmip14.TagKeyFormatType, uint32(k.KeyFormatType))
+	writeKeyValue(w, k)
+	w.Enumeration(kmip14.TagCryptographicAlgorithm, uint32(alg))
+	w.Integer(kmip14.TagCryptographicLength, d.object.CryptographicLength)
+	w.Item(k.WrappingData)
+	w.End(m)
+	w.End(all)
+	d.object.Value, _ = ttlv.Parse(w.Bytes())
 	return nil
 }
 

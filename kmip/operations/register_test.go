@@ -88,19 +88,6 @@ func TestRegisterRefusals(t *testing.T) {
 	r.create(kmip.NameAttribute("taken"))
 	good := symmetricKey(raw, key32, aesAlg, 256)
 	const field, missing = kmip14.ResultReasonInvalidField, kmip14.ResultReasonMissingData
-	wrapped := object(kmip14.TagSymmetricKey, func(w *ttlv.Writer) {
-		b := w.Begin(kmip14.TagKeyBlock)
-		w.Enumeration(kmip14.TagKeyFormatType, uint32(raw))
-		kv := w.Begin(kmip14.TagKeyValue)
-		w.ByteString(kmip14.TagKeyMaterial, key32)
-		w.End(kv)
-		w.Enumeration(kmip14.TagCryptographicAlgorithm, uint32(aesAlg))
-		w.Integer(kmip14.TagCryptographicLength, 128)
-		data := w.Begin(kmip14.TagKeyWrappingData)
-		w.Enumeration(kmip14.TagWrappingMethod, 1)
-		w.End(data)
-		w.End(b)
-	})
 	compressed := object(kmip14.TagSymmetricKey, func(w *ttlv.Writer) {
 		b := w.Begin(kmip14.TagKeyBlock)
 		w.Enumeration(kmip14.TagKeyFormatType, uint32(raw))
@@ -140,7 +127,6 @@ func TestRegisterRefusals(t *testing.T) {
 		{"another object", kmip.V1_0, registerRequest(splitKey, mask()), field},
 		{"an object type without support", kmip.V1_0, &kmip.RegisterRequest{ObjectType: kmip14.ObjectTypeSplitKey, Object: splitKey}, kmip14.ResultReasonFeatureNotSupported},
 		{"something beside the Key Block", kmip.V1_0, registerRequest(extra, mask()), field},
-		{"wrapped", kmip.V1_0, registerRequest(wrapped, mask()), kmip14.ResultReasonFeatureNotSupported},
 		{"compressed", kmip.V1_0, registerRequest(compressed, mask()), kmip14.ResultReasonKeyCompressionTypeNotSupported},
 		{"PKCS#8", kmip.V1_0, registerRequest(symmetricKey(kmip14.KeyFormatTypePKCS_8, key32, aesAlg, 256), mask()), kmip14.ResultReasonKeyFormatTypeNotSupported},
 		{"Opaque", kmip.V1_0, registerRequest(symmetricKey(kmip14.KeyFormatTypeOpaque, key32, aesAlg, 256), mask()), kmip14.ResultReasonKeyFormatTypeNotSupported},

@@ -88,6 +88,8 @@ func mayRekey(old *keystore.Object) error {
 		return permissionDenied("Re-key replaces Symmetric Keys")
 	case storageOf(old) == storageDestroyed:
 		return keystore.ErrDestroyed
+	case isWrapped(old):
+		return permissionDenied("the key was registered wrapped; its replacement is for who wrapped it to make")
 	case is(old, "Key Value Present", false):
 		return permissionDenied("the key's value is not on the server")
 	}

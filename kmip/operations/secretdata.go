@@ -19,7 +19,7 @@ func registerSecretData(c *Call) error {
 	if err := block.Decode(object, c.Version); err != nil {
 		return err
 	}
-	if err := plainBlock(block); err != nil {
+	if err := uncompressed(block); err != nil {
 		return err
 	}
 	if block.KeyFormatType != kmip14.KeyFormatTypeRaw && block.KeyFormatType != kmip14.KeyFormatTypeOpaque {
@@ -33,6 +33,10 @@ func registerSecretData(c *Call) error {
 		return err
 	}
 	switch {
+	case !block.WrappingData.IsZero():
+		if err := checkWrapped(block, c.Version); err != nil {
+			return err
+		}
 	case block.Value.IsZero():
 		if !d.has("Key Value Location") {
 			return missingData("there is neither a Key Value nor a Key Value Location")
@@ -75,15 +79,16 @@ func (c *Call) keepSecretData(kind ttlv.Item) {
 	block := w.Begin(kmip14.TagKeyBlock)
 	w.Enumeration(kmip14.TagKeyFormatType, uint32(b.KeyFormatType))
 	if !b.Value.IsZero() {
-		value := w.Begin(kmip14.TagKeyValue)
-		w.Item(b.Material)
-		w.End(value)
+		writeKeyValue(w, b)
 	}
 	if b.CryptographicAlgorithm != 0 {
 		w.Enumeration(kmip14.TagCryptographicAlgorithm, uint32(b.CryptographicAlgorithm))
 	}
 	if b.CryptographicLength != 0 {
 		w.Integer(kmip14.TagCryptographicLength, b.CryptographicLength)
+	}
+	if !b.WrappingData.IsZero() {
+		w.Item(b.WrappingData)
 	}
 	w.End(block)
 	w.End(all)
