@@ -67,6 +67,17 @@ func (c *Client) Enrol(ctx context.Context, req EnrolRequest) (Enrolled, error) 
 	return call[Enrolled](ctx, c, http.MethodPost, "/v1/clients", req)
 }
 
+// Renew gives a client another certificate; the old one goes on for a while. The
+// answer's Replaced means nothing here.
+func (c *Client) Renew(ctx context.Context, name string, req RenewRequest) (Enrolled, error) {
+	return call[Enrolled](ctx, c, http.MethodPost, "/v1/clients/"+url.PathEscape(name)+"/renew", req)
+}
+
+// AgentRenewable says whether an agent may renew a client's certificate.
+func (c *Client) AgentRenewable(ctx context.Context, name string, may bool) (ClientRecord, error) {
+	return call[ClientRecord](ctx, c, http.MethodPost, "/v1/clients/"+url.PathEscape(name)+"/agent-renewable", AgentRenewableRequest{may})
+}
+
 // Revoke shuts a client out: its connections end, and no new one begins.
 func (c *Client) Revoke(ctx context.Context, name, reason string) (ClientRecord, error) {
 	return call[ClientRecord](ctx, c, http.MethodPost, "/v1/clients/"+url.PathEscape(name)+"/revoke", RevokeRequest{reason})

@@ -29,17 +29,18 @@ type Status struct {
 
 // ClientRecord is what GET /v1/clients lists and GET /v1/clients/{name} returns.
 type ClientRecord struct {
-	Name         string        `json:"name"`
-	Group        string        `json:"group"`
-	Kind         string        `json:"kind"` // issued, csr, pinned or foreign-ca
-	Created      time.Time     `json:"created"`
-	Expires      time.Time     `json:"expires,omitzero"` // zero: the record names no end
-	Revoked      *Revocation   `json:"revoked,omitempty"`
-	Certificates []Certificate `json:"certificates,omitempty"`
-	Subject      string        `json:"subject,omitempty"` // of a foreign CA's client
-	CA           *Thumbprints  `json:"ca,omitempty"`      // the foreign CA
-	IgnoreDates  bool          `json:"ignore_dates,omitempty"`
-	RequireUser  bool          `json:"require_user,omitempty"` // each request must name a user
+	Name           string        `json:"name"`
+	Group          string        `json:"group"`
+	Kind           string        `json:"kind"` // issued, csr, pinned or foreign-ca
+	Created        time.Time     `json:"created"`
+	Expires        time.Time     `json:"expires,omitzero"` // zero: the record names no end
+	Revoked        *Revocation   `json:"revoked,omitempty"`
+	Certificates   []Certificate `json:"certificates,omitempty"`
+	Subject        string        `json:"subject,omitempty"` // of a foreign CA's client
+	CA             *Thumbprints  `json:"ca,omitempty"`      // the foreign CA
+	IgnoreDates    bool          `json:"ignore_dates,omitempty"`
+	RequireUser    bool          `json:"require_user,omitempty"`    // each request must name a user
+	AgentRenewable bool          `json:"agent_renewable,omitempty"` // an agent may renew its certificate
 }
 
 // Revocation says when a client was shut out and why.
@@ -54,6 +55,8 @@ type Certificate struct {
 	Subject   string    `json:"subject"`
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
+	Ends      time.Time `json:"ends,omitzero"`      // of one that was replaced: when it is not taken any more
+	LastUsed  time.Time `json:"last_used,omitzero"` // since the server started; of a client's only
 }
 
 // Kinds of enrolment.
@@ -67,15 +70,16 @@ const (
 // EnrolRequest is the body of POST /v1/clients. Which of the PEM fields is set
 // depends on Kind.
 type EnrolRequest struct {
-	Name        string `json:"name"`
-	Group       string `json:"group,omitempty"` // empty: a group of the client's own name
-	Kind        string `json:"kind"`
-	CSR         []byte `json:"csr,omitempty"`
-	Certificate []byte `json:"certificate,omitempty"`
-	CA          []byte `json:"ca,omitempty"`
-	Subject     string `json:"subject,omitempty"`
-	IgnoreDates bool   `json:"ignore_dates,omitempty"` // for KindPinned
-	RequireUser bool   `json:"require_user,omitempty"` // each request must name a user
+	Name           string `json:"name"`
+	Group          string `json:"group,omitempty"` // empty: a group of the client's own name
+	Kind           string `json:"kind"`
+	CSR            []byte `json:"csr,omitempty"`
+	Certificate    []byte `json:"certificate,omitempty"`
+	CA             []byte `json:"ca,omitempty"`
+	Subject        string `json:"subject,omitempty"`
+	IgnoreDates    bool   `json:"ignore_dates,omitempty"`    // for KindPinned
+	RequireUser    bool   `json:"require_user,omitempty"`    // each request must name a user
+	AgentRenewable bool   `json:"agent_renewable,omitempty"` // an agent may renew its certificate
 }
 
 // Enrolled is the answer to it. Certificate is set when one was signed.
@@ -85,6 +89,23 @@ type Enrolled struct {
 	CA          []byte       `json:"ca"`                    // PEM, the store's CA
 	Server      Thumbprints  `json:"server"`
 	Replaced    bool         `json:"replaced,omitempty"` // a revoked client had this name
+}
+
+// RenewRequest is the body of POST /v1/clients/{name}/renew. Kind is KindIssued or
+// KindCSR with a CSR for a client whose certificate is ours, KindPinned with a
+// Certificate for one that has its own. An agent may renew with a CSR only.
+type RenewRequest struct {
+	Kind        string `json:"kind"`
+	CSR         []byte `json:"csr,omitempty"`
+	Certificate []byte `json:"certificate,omitempty"`
+	// OldUntil is how long the certificates so far are taken; zero: until they end,
+	// or have not been used for a week while the new one was.
+	OldUntil time.Time `json:"old_until,omitzero"`
+}
+
+// AgentRenewableRequest is the body of POST /v1/clients/{name}/agent-renewable.
+type AgentRenewableRequest struct {
+	AgentRenewable bool `json:"agent_renewable"`
 }
 
 // RevokeRequest is the body of POST /v1/clients/{name}/revoke.

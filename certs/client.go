@@ -35,6 +35,8 @@ type Client struct {
 	IgnoreDates bool `json:"ignore_dates,omitempty"`
 	// RequireUser is set for a client whose every request must name a user of its group.
 	RequireUser bool `json:"require_user,omitempty"`
+	// AgentRenewable is set for a client whose certificate an agent may renew.
+	AgentRenewable bool `json:"agent_renewable,omitempty"`
 
 	Created time.Time   `json:"created"`
 	Revoked *Revocation `json:"revoked,omitempty"`

@@ -34,7 +34,7 @@ func (s *Server) enrolClient(c *call, req admin.EnrolRequest) (answer admin.Enro
 	if err != nil {
 		return answer, err
 	}
-	client.RequireUser = req.RequireUser
+	client.RequireUser, client.AgentRenewable = req.RequireUser, req.AgentRenewable
 	if err := s.admit(c, s.clients(), client); err != nil {
 		return answer, err
 	}
@@ -82,14 +82,14 @@ func (s *Server) revokeClient(c *call, req admin.RevokeRequest) (r admin.ClientR
 func clientRecord(c certs.Client) admin.ClientRecord {
 	out := admin.ClientRecord{
 		Name: c.Name, Group: c.Group, Kind: string(c.Kind), Created: c.Created, Expires: c.Expires(),
-		Subject: c.Subject, IgnoreDates: c.IgnoreDates, RequireUser: c.RequireUser,
+		Subject: c.Subject, IgnoreDates: c.IgnoreDates, RequireUser: c.RequireUser, AgentRenewable: c.AgentRenewable,
 	}
 	if c.Revoked != nil {
 		out.Revoked = &admin.Revocation{Time: c.Revoked.Time, Reason: c.Revoked.Reason}
 	}
 	for _, a := range c.Certificates {
 		out.Certificates = append(out.Certificates, admin.Certificate{
-			SHA256: a.SHA256, Subject: a.Subject, NotBefore: a.NotBefore, NotAfter: a.NotAfter})
+			SHA256: a.SHA256, Subject: a.Subject, NotBefore: a.NotBefore, NotAfter: a.NotAfter, Ends: a.Ends})
 	}
 	if ca, err := certs.ParseCertificate([]byte(c.CAPEM)); err == nil {
 		out.CA = &admin.Thumbprints{SHA1: certs.SHA1(ca), SHA256: certs.SHA256(ca)}

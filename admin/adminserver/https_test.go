@@ -242,7 +242,7 @@ func TestAddAdminRefusals(t *testing.T) {
 // agentMay is all that an agent may, written out: a row that lets it do more
 // has to be wanted here too.
 var agentMay = []string{
-	"GET /v1/clients", "GET /v1/clients/{name}", "GET /v1/keys", "GET /v1/keys/{uid}", "GET /v1/openapi.json", "GET /v1/status",
+	"GET /v1/clients", "GET /v1/clients/{name}", "POST /v1/clients/{name}/renew", "GET /v1/keys", "GET /v1/keys/{uid}", "GET /v1/openapi.json", "GET /v1/status",
 }
 
 // viewerMayNot are the questions that a viewer may not ask; changes it never may.

@@ -33,6 +33,8 @@ func routes() []route {
 		post("/v1/clients", operators, "enrol a client", (*Server).enrolClient),
 		get("/v1/clients/{name}", viewers|agents, "one client", (*Server).showClient),
 		post("/v1/clients/{name}/revoke", operators, "shut a client out and end its connections", (*Server).revokeClient),
+		post("/v1/clients/{name}/renew", operators|agents, "give a client another certificate; an agent only where that is allowed", (*Server).renewClient),
+		post("/v1/clients/{name}/agent-renewable", operators, "say whether an agent may renew a client's certificate", (*Server).agentRenewable),
 		post("/v1/clients/{name}/require-user", operators, "say whether a client's requests must name a user", (*Server).requireUser),
 
 		get("/v1/users", viewers, "all users, by group and name", (*Server).listUsers),

@@ -11,7 +11,7 @@ import (
 
 func (a *app) clientCommand(o *options) *cobra.Command {
 	return noun("client", "who may use the server",
-		a.clientAddCommand(o), a.clientListCommand(o), a.clientShowCommand(o), a.clientSetCommand(o), a.clientRevokeCommand(o))
+		a.clientAddCommand(o), a.clientListCommand(o), a.clientShowCommand(o), a.clientRenewCommand(o), a.clientSetCommand(o), a.clientRevokeCommand(o))
 }
 
 func (a *app) clientListCommand(o *options) *cobra.Command {
@@ -77,6 +77,9 @@ func clientFields(w io.Writer, c admin.ClientRecord) {
 	if c.IgnoreDates {
 		field(w, "dates", "ignored")
 	}
+	if c.AgentRenewable {
+		field(w, "renewal", "an agent may")
+	}
 	if c.RequireUser {
 		field(w, "user", "required")
 	}
@@ -99,6 +102,8 @@ func certificateFields(w io.Writer, list []admin.Certificate) {
 		field(w, "certificate", cert.Subject)
 		field(w, "  sha-256", cert.SHA256)
 		field(w, "  valid", date(cert.NotBefore)+" to "+date(cert.NotAfter))
+		field(w, "  replaced, taken until", date(cert.Ends))
+		field(w, "  last used", date(cert.LastUsed))
 	}
 }
 
@@ -106,23 +111,30 @@ const clientSetHelp = `Changes what a client may do, for requests from now on:
 
   --require-user          refuse requests that name no user of the group
   --require-user=false    take them as the client's own again
+  --agent-renewable       let an agent renew its certificate
+  --agent-renewable=false only operators may
 
 Query and Discover Versions need no user.`
 
 func (a *app) clientSetCommand(o *options) *cobra.Command {
-	var require bool
+	var require, agent bool
 	cmd := &cobra.Command{
 		Use: "set NAME", Short: "change what a client may do", Long: clientSetHelp, Args: takes(1, "the client's name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !cmd.Flags().Changed("require-user") {
-				return usage(cmd, "say what to change: --require-user, or --require-user=false")
+			users, agents := cmd.Flags().Changed("require-user"), cmd.Flags().Changed("agent-renewable")
+			if users == agents {
+				return usage(cmd, "say one thing to change: --require-user or --agent-renewable, or one of them =false")
 			}
 			server, err := a.adminClient(cmd, o)
 			if err != nil {
 				return err
 			}
 			defer server.Close()
-			c, err := server.RequireUser(cmd.Context(), args[0], require)
+			change, value := server.RequireUser, require
+			if agents {
+				change, value = server.AgentRenewable, agent
+			}
+			c, err := change(cmd.Context(), args[0], value)
 			if err != nil {
 				return err
 			}
@@ -130,6 +142,7 @@ func (a *app) clientSetCommand(o *options) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&require, "require-user", false, "each request must name a user of the group")
+	cmd.Flags().BoolVar(&agent, "agent-renewable", false, "an agent may renew its certificate")
 	o.outputFlag(cmd)
 	return cmd
 }

@@ -27,7 +27,7 @@ A client without --group has a group of its own: it alone sees its keys.`
 
 type addOptions struct {
 	out, csr, cert, ca, subject, group, keyType string
-	ignoreDates, requireUser                    bool
+	ignoreDates, requireUser, agentRenewable    bool
 }
 
 func (a *app) clientAddCommand(o *options) *cobra.Command {
@@ -46,6 +46,7 @@ func (a *app) clientAddCommand(o *options) *cobra.Command {
 	f.StringVar(&add.keyType, "key-type", "", "with --out: rsa2048 (default) or p256")
 	f.BoolVar(&add.ignoreDates, "ignore-dates", false, "with --cert: let it in before and after its dates too")
 	f.BoolVar(&add.requireUser, "require-user", false, "refuse requests that name no user of the group (keyreeve user add)")
+	f.BoolVar(&add.agentRenewable, "agent-renewable", false, "let an agent renew its certificate")
 	o.outputFlag(cmd)
 	return cmd
 }
@@ -92,7 +93,7 @@ func (add addOptions) request(cmd *cobra.Command, name string) (req admin.EnrolR
 	if err := certs.ValidateName("client name", name); err != nil {
 		return req, nil, refuse("", "%w", err)
 	}
-	req = admin.EnrolRequest{Name: name, Group: add.group, Subject: add.subject, IgnoreDates: add.ignoreDates, RequireUser: add.requireUser}
+	req = admin.EnrolRequest{Name: name, Group: add.group, Subject: add.subject, IgnoreDates: add.ignoreDates, RequireUser: add.requireUser, AgentRenewable: add.agentRenewable}
 	switch {
 	case add.csr != "":
 		req.Kind = admin.KindCSR
