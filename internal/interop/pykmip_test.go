@@ -24,7 +24,8 @@ func TestPyKMIPClient(t *testing.T) {
 	if !strings.HasSuffix(strings.TrimSpace(string(out)), "all versions passed") {
 		t.Fatalf("PyKMIP's client did not finish:\n%s", out)
 	}
-	for _, op := range []string{"create", "get", "locate by name", "attributes", "activate", "revoke", "destroy", "register"} {
+	for _, op := range []string{"create", "get", "locate by name", "attributes", "activate", "revoke", "destroy", "register",
+		"modify attribute", "delete attribute", "check"} {
 		if n := strings.Count(string(out), ": "+op); n != 5 {
 			t.Errorf("%s succeeded at %d versions, want 5\n%s", op, n, out)
 		}

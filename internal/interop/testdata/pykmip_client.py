@@ -8,6 +8,7 @@ import os
 import sys
 
 from kmip.core import enums
+from kmip.core.exceptions import OperationFailure
 from kmip.pie import client, exceptions, objects
 
 VERSIONS = [
@@ -28,7 +29,7 @@ def refused(call, *args):
     """Runs call, which the server must refuse, and returns the reason."""
     try:
         call(*args)
-    except exceptions.KmipOperationFailure as failure:
+    except (exceptions.KmipOperationFailure, OperationFailure) as failure:
         return failure.reason
     raise AssertionError("%s was not refused" % call.__name__)
 
@@ -80,6 +81,29 @@ def registered(kmip, version):
     step(version, "register")
 
 
+def changed(kmip, version):
+    name = "pykmip changed " + version.name
+    uid = kmip.create(enums.CryptographicAlgorithm.AES, 256, name=name, cryptographic_usage_mask=MASKS)
+    other = kmip.attribute_factory.create_attribute(enums.AttributeType.NAME, name + " again", 0)
+    who, attribute = kmip.modify_attribute(uid, attribute=other)
+    assert who == uid and str(attribute.attribute_value.name_value.value) == name + " again", attribute
+    assert located(kmip, name) == [] and located(kmip, name + " again") == [uid]
+    reason = refused(lambda: kmip.modify_attribute(uid, attribute=kmip.attribute_factory.create_attribute(
+        enums.AttributeType.NAME, name, 7)))
+    assert reason == enums.ResultReason.ITEM_NOT_FOUND, reason
+    step(version, "modify attribute")
+    who, attribute = kmip.delete_attribute(uid, attribute_name="Name", attribute_index=0)
+    assert who == uid and located(kmip, name + " again") == []
+    reason = refused(lambda: kmip.delete_attribute(uid, attribute_name="State", attribute_index=0))
+    assert reason == enums.ResultReason.PERMISSION_DENIED, reason
+    step(version, "delete attribute")
+    assert refused(lambda: kmip.check(uid, None, MASKS, None)) == enums.ResultReason.PERMISSION_DENIED
+    kmip.activate(uid)
+    assert kmip.check(uid, 10, MASKS, 60) == uid
+    assert refused(lambda: kmip.check(uid, None, [enums.CryptographicUsageMask.SIGN], None)) == enums.ResultReason.PERMISSION_DENIED
+    step(version, "check")
+
+
 def main(host, port, bundle):
     for version in VERSIONS:
         with client.ProxyKmipClient(
@@ -94,6 +118,7 @@ def main(host, port, bundle):
         ) as kmip:
             created(kmip, version)
             registered(kmip, version)
+            changed(kmip, version)
     print("all versions passed")
 
 
