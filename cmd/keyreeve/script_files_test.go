@@ -114,7 +114,7 @@ func newMaterial(kind, subject string, parent func() (*x509.Certificate, any)) (
 	return material{pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), pem.EncodeToMemory(block)}, err
 }
 
-func foreignPEM(t *testing.T, kind, subject string) []byte {
+func foreignPEM(t testing.TB, kind, subject string) []byte {
 	t.Helper()
 	m, err := newMaterial(kind, subject, nil)
 	if err != nil {
