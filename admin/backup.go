@@ -47,6 +47,7 @@ type BackupStatus struct {
 	NewerKeys bool      `json:"newer_keys"`          // keys were made since the last verified backup
 	Every     string    `json:"every,omitempty"`     // empty: there is no schedule
 	Problem   string    `json:"problem,omitempty"`   // what has to be done something about
+	Failed    string    `json:"failed,omitempty"`    // why the last attempt since the server's start failed; empty: it did not
 }
 
 // CreateBackup makes a backup and returns when it is verified.

@@ -210,6 +210,9 @@ func described(m backup.Made) admin.Backup {
 func (k *keeper) status() admin.BackupStatus {
 	s := k.maker.Standing()
 	out := admin.BackupStatus{NewestKey: s.NewestKey, NewerKeys: s.NewerKeys, Problem: s.Problem(k.app.now(), k.patience())}
+	if s.Failed != nil {
+		out.Failed = s.Failed.Error()
+	}
 	if s.Last != nil {
 		last := described(*s.Last)
 		out.Last = &last

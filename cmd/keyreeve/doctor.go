@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/internal/config"
 )
@@ -42,7 +43,20 @@ func (a *app) askServer(cmd *cobra.Command, o *options, p *patient) {
 		return
 	}
 	p.status = &st
+	p.latestBackup = backupFactsOf(st.Backup, p.config.Backup.Dir)
 	p.clients, _ = server.Clients(ctx) // an old server may have none to tell
+}
+
+// backupFactsOf is nil for a store that has nothing to lose yet.
+func backupFactsOf(b admin.BackupStatus, dir string) *backupFacts {
+	if b.Last == nil && b.NewestKey.IsZero() {
+		return nil
+	}
+	facts := &backupFacts{dir: dir, behind: b.NewerKeys && b.Problem != "", problem: b.Failed}
+	if b.Last != nil {
+		facts.verified = b.Last.Created
+	}
+	return facts
 }
 
 // doctorTime bounds each thing that could hang.

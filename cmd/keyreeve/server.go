@@ -97,7 +97,9 @@ func (a *app) settings(cmd *cobra.Command, s *serverOptions) (c config.Config, e
 		return c, usage(cmd, "no data folder: give --data DIR, set %s, or say data: in the configuration", config.Env("data"))
 	}
 	s.levelByFlag = cmd.Flags().Changed("log-level")
-	c.Data, err = filepath.Abs(c.Data)
+	if c.Data, err = filepath.Abs(c.Data); err == nil && c.Backup.Dir != "" {
+		c.Backup.Dir, err = filepath.Abs(c.Backup.Dir)
+	}
 	return c, err
 }
 

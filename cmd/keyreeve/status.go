@@ -58,9 +58,24 @@ func statusFields(w io.Writer, st admin.Status) {
 	field(w, "store", st.StoreID)
 	field(w, "keys", strconv.FormatUint(st.Objects, 10))
 	field(w, "clients", strconv.Itoa(st.Clients))
+	backupFields(w, st.Backup)
 	field(w, "certificate", "until "+date(st.Expires))
 	field(w, "  sha-1", st.Certificate.SHA1)
 	field(w, "  sha-256", st.Certificate.SHA256)
+}
+
+func backupFields(w io.Writer, b admin.BackupStatus) {
+	last := "none that was verified"
+	if b.Last != nil {
+		last = date(b.Last.Created) + ", verified, " + b.Last.Path
+	}
+	field(w, "last backup", last)
+	if b.NewerKeys {
+		field(w, "  not in it", "keys up to "+date(b.NewestKey))
+	}
+	field(w, "  failed", b.Failed)
+	field(w, "  problem", b.Problem)
+	field(w, "  every", b.Every)
 }
 
 const doctorHelp = `Looks at the server and at what is around it: clock, disk, file system, ports,

@@ -60,6 +60,7 @@ type Maker struct {
 	mu       sync.Mutex
 	progress Progress
 	last     *Made
+	failed   error // of the last attempt
 }
 
 // Phases of a backup.
@@ -117,18 +118,18 @@ func (m *Maker) Create(ctx context.Context, req Request) (made Made, err error) 
 		return made, ErrBusy
 	}
 	begun := m.cfg.Now()
-	defer func() {
-		m.setProgress(Progress{})
-		m.cfg.Metrics.made(err, m.cfg.Now().Sub(begun))
-	}()
 	made, err = m.create(ctx, req)
+	m.setProgress(Progress{})
+	m.cfg.Metrics.made(err, m.cfg.Now().Sub(begun))
 	if err != nil {
-		return made, fmt.Errorf("making the backup %s: %w", req.Path, err)
+		err = fmt.Errorf("making the backup %s: %w", req.Path, err)
 	}
 	m.mu.Lock()
-	m.last = &made
-	m.mu.Unlock()
-	return made, nil
+	defer m.mu.Unlock()
+	if m.failed = err; err == nil {
+		m.last = &made
+	}
+	return made, err
 }
 
 func (m *Maker) create(ctx context.Context, req Request) (made Made, err error) {

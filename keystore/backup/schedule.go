@@ -49,7 +49,9 @@ func (m *Maker) prefix() string {
 // Run makes backups until ctx ends. What fails is logged, counted, and tried again.
 func (s *Schedule) Run(ctx context.Context) {
 	s.sweep()
-	timer := time.NewTimer(s.first())
+	due := s.first()
+	s.Logger.Info("backup: scheduled", "every", s.Every, "dir", s.Dir, "next", stamp(s.Maker.cfg.Now().Add(due)))
+	timer := time.NewTimer(due)
 	defer timer.Stop()
 	for {
 		select {

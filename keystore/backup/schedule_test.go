@@ -196,6 +196,10 @@ func TestStanding(t *testing.T) {
 	if s := m.Standing(); !s.NewerKeys || s.Last.Path != filepath.Join(w.dir, "two.age") {
 		t.Errorf("standing %+v", s)
 	}
+	_, err = m.Create(ctx, w.request(t, "absent/three.age"))
+	if s := m.Standing(); err == nil || s.Failed == nil || s.Last.Path != filepath.Join(w.dir, "two.age") {
+		t.Errorf("standing after a failure %+v, %v", s, err)
+	}
 	if m.Standing().Last.NewestKey.IsZero() {
 		t.Error("the newest key has no date")
 	}

@@ -14,6 +14,7 @@ type Standing struct {
 	Last      *Made     // the newest verified backup; nil: there is none
 	NewestKey time.Time // in the store; zero: there never was a key
 	NewerKeys bool      // keys were made since the last verified backup
+	Failed    error     // why the last attempt of this process failed; nil: it did not
 }
 
 // Standing tells how it is now.
@@ -21,7 +22,7 @@ func (m *Maker) Standing() Standing {
 	stamp := m.cfg.Store.Info().Stamp
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := Standing{NewestKey: keystore.StampTime(stamp), NewerKeys: stamp > 0}
+	s := Standing{NewestKey: keystore.StampTime(stamp), NewerKeys: stamp > 0, Failed: m.failed}
 	if m.last != nil {
 		last := *m.last
 		s.Last, s.NewerKeys = &last, stamp > last.Stamp
