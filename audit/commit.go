@@ -188,17 +188,22 @@ func (w *writer) group(b *batch, end Position, marker uint64) (after Position, n
 // seal fills in the hash before and the header, and appends the hash.
 func (w *writer) seal(b *batch, end Position, marker uint64, now time.Time) Position {
 	copy(b.buf, end.Hash[:])
-	h := b.buf[sha256.Size:batchHead]
-	copy(h, w.head.mark[:])
-	binary.BigEndian.PutUint32(h[8:], uint32(len(b.buf)-batchHead))
-	binary.BigEndian.PutUint32(h[12:], uint32(b.n))
-	binary.BigEndian.PutUint64(h[16:], end.Seq+1)
-	binary.BigEndian.PutUint64(h[24:], marker)
-	binary.BigEndian.PutUint64(h[32:], uint64(now.UnixNano()))
-	binary.BigEndian.PutUint32(h[groupHeader-4:], headerSum(h))
+	putHeader(b.buf[sha256.Size:], w.head.mark, b.n, end.Seq+1, marker, now)
 	after := Position{Seq: end.Seq + uint64(b.n), Hash: sha256.Sum256(b.buf)}
 	b.buf = append(b.buf, after.Hash[:]...)
 	return after
+}
+
+// putHeader fills in the header at the start of a group, behind which lie its entries and nothing else.
+func putHeader(group []byte, mark [8]byte, entries int, first, marker uint64, now time.Time) {
+	h := group[:groupHeader]
+	copy(h, mark[:])
+	binary.BigEndian.PutUint32(h[8:], uint32(len(group)-groupHeader))
+	binary.BigEndian.PutUint32(h[12:], uint32(entries))
+	binary.BigEndian.PutUint64(h[16:], first)
+	binary.BigEndian.PutUint64(h[24:], marker)
+	binary.BigEndian.PutUint64(h[32:], uint64(now.UnixNano()))
+	binary.BigEndian.PutUint32(h[groupHeader-4:], headerSum(h))
 }
 
 // makeRoom begins a new segment when this one has its size or age, and keeps zeros written ahead. noSpace says that the
