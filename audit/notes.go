@@ -85,3 +85,20 @@ func lastNote(cfg *Config, x extent) (c Checkpoint, number uint64, err error) {
 	}
 	return c, 0, nil
 }
+
+// Checkpoints returns the checkpoints that lie beside the segments of a folder, oldest segment first. Nothing is checked.
+func Checkpoints(cfg Config) (all []Checkpoint, err error) {
+	cfg = cfg.withDefaults()
+	x, err := findSegments(&cfg)
+	if err != nil {
+		return nil, fmt.Errorf("reading checkpoints in %s: %w", cfg.Dir, err)
+	}
+	for number := x.first; number <= x.last; number++ {
+		found, _, err := readNotes(&cfg, number)
+		if err != nil {
+			return all, fmt.Errorf("reading checkpoints: %w", err)
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}

@@ -26,7 +26,8 @@ type row struct {
 var table = []row{
 	{"internal", nil, nil},
 	{"internal/*", []string{"internal/*"}, nil},
-	{"audit", []string{"internal/*"}, nil},
+	{"audit", []string{"internal/*"}, []string{"net", "crypto/tls"}},
+	{"audit/forward", []string{"audit", "internal/*"}, nil},
 	{"kmip/ttlv", []string{"internal/*"}, nil},
 	{"keystore", []string{"audit", "internal/*", "kmip/ttlv"}, []string{"net", "crypto/tls"}},
 	{"keystore/keystoretest", []string{"keystore", "audit", "internal/*", "kmip/ttlv"}, nil},
@@ -48,7 +49,7 @@ var table = []row{
 	{"vsphere/vspheretest", []string{"..."}, nil},
 	{"cmd/keyreeve-lab", []string{"..."}, nil},
 	{"vsphere/...", []string{"vsphere/...", "certs", "admin", "kmip", "kmip/kmipclient", "audit", "internal/*"}, nil},
-	{"cmd/keyreeve", []string{"admin/...", "audit", "certs", "console", "internal/*", "keystore/...", "kmip/...", "users"},
+	{"cmd/keyreeve", []string{"admin/...", "audit/...", "certs", "console", "internal/*", "keystore/...", "kmip/...", "users"},
 		[]string{module + "keystore/keystoretest", module + "kmip/kmiptest"}},
 	{"cmd/keyreeve-agent", []string{"vsphere/...", "certs", "admin", "kmip/kmipclient", "internal/*"},
 		[]string{module + "vsphere/vspheretest", "github.com/vmware/govmomi/simulator/..."}},
