@@ -96,9 +96,8 @@ func run(f *forward.Forwarder, fn func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { f.Run(ctx); close(done) }()
+	defer func() { cancel(); <-done }()
 	fn()
-	cancel()
-	<-done
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -310,7 +309,9 @@ func TestSyslogServerIsChecked(t *testing.T) {
 		}),
 	} {
 		f := b.forwarder(t, sink)
+		c.mu.Lock()
 		before := c.conns
+		c.mu.Unlock()
 		run(f, func() {
 			eventually(t, "it was tried", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.conns > before })
 			time.Sleep(50 * time.Millisecond)
@@ -416,6 +417,8 @@ func TestFileHoldsTheWholeChain(t *testing.T) {
 	b.export(t, 20<<10, func(*forward.File) { b.append(t, 200) })
 	b.mustVerify(t, "rotated by size")
 	b.export(t, 0, func(f *forward.File) {
+		b.append(t, 1)
+		eventually(t, "there is a file", func() bool { _, err := os.Stat(path); return err == nil })
 		if err := os.Rename(path, filepath.Join(b.dir, "export-8.jsonl")); err != nil {
 			t.Fatal(err)
 		}
