@@ -371,9 +371,13 @@ func (s *Store) begin(h *head, lost []audit.Event) error {
 			return err
 		}
 	}
+	reason := ""
+	if len(lost) > 0 {
+		reason = fmt.Sprintf("%d changes that a crash interrupted were not made", len(lost))
+	}
 	pos, err := s.append(true, []audit.Event{{
 		Class: audit.Note, Outcome: audit.Success, Operation: "Store Opened", Time: max(s.clock.Load()*1e9, s.cfg.Now().UnixNano()),
-		Reason: fmt.Sprintf("%d changes were not committed", len(lost)),
+		Reason: reason,
 	}})
 	if errors.Is(err, ErrDiskFull) && len(lost) == 0 && slices.Equal(h.indexed, s.indexed) {
 		s.cfg.Logger.Error("keystore: opened on a full disk, reading only until there is space", "err", err)

@@ -20,7 +20,10 @@ func (f folder) tls() string     { return filepath.Join(string(f), "tls") }
 func (f folder) certificate() string {
 	return filepath.Join(f.tls(), certs.ServerCertificateFile)
 }
-func (f folder) socket() string     { return filepath.Join(string(f), "admin.sock") }
+func (f folder) socket() string { return filepath.Join(string(f), "admin.sock") }
+func (f folder) exported(to string) string {
+	return filepath.Join(string(f), "export-"+to+".position")
+}
 func (f folder) reserve() string    { return filepath.Join(string(f), "reserve") }
 func (f folder) passphrase() string { return filepath.Join(string(f), "passphrase") } // its parameters
 func (f folder) rootKey() string    { return string(f) + ".rootkey" }                 // beside the folder

@@ -72,6 +72,7 @@ func (a *app) openParts(ctx context.Context, v *vault, how opening) (err error) 
 	defer key.Clear()
 	v.keyFrom = from
 	journal := v.auditConfig(a, how.logger)
+	journal.SegmentBytes, journal.SegmentAge = int64(how.config.Audit.SegmentSize), how.config.Audit.SegmentAge
 	if how.registry != nil {
 		journal.Metrics = audit.NewMetrics(how.registry)
 	}

@@ -43,6 +43,7 @@ type service struct {
 	reloader *certs.Reloader
 	health   *health
 	recorder *transcript.Recorder // nil: nothing is recorded
+	journal  journalKeeping
 
 	keeper     *keeper           // of backups
 	recipients backup.Recipients // of those that the schedule makes
@@ -126,6 +127,9 @@ func (s *service) open(ctx context.Context) (err error) {
 	if s.reloader, err = s.openCertificate(); err != nil {
 		return err
 	}
+	if err := s.keepJournal(ctx); err != nil {
+		return err
+	}
 	s.health = &health{vault: s.vault}
 	s.startRecording()
 	if err := s.openBackups(ctx); err != nil {
@@ -196,6 +200,7 @@ func (s *service) run(ctx context.Context) error {
 	}
 	go s.purge(background)
 	go s.backups(background)
+	s.journal.work(background)
 	if err := s.tellReady(); err != nil {
 		s.drain()
 		return err
@@ -238,9 +243,11 @@ func (s *service) close() error {
 	if s.vault == nil {
 		return nil
 	}
+	s.journal.working.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), s.config.DrainTimeout)
 	defer cancel()
 	err := s.vault.close(ctx)
+	s.lastCheckpoint()
 	if err == nil {
 		s.logger.Info("stopped; all is written")
 	}
@@ -250,6 +257,9 @@ func (s *service) close() error {
 // reload takes new certificates and the log level. What is wrong with them is
 // said, and what was in use stays so.
 func (s *service) reload() {
+	if s.journal.file != nil {
+		s.journal.file.Reopen()
+	}
 	certificate, level := s.reloadCertificate(), s.reloadLevel()
 	if certificate && level {
 		s.logger.Info("reloaded certificates and log level", "log_level", s.level.Level())

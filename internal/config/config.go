@@ -54,6 +54,7 @@ type Config struct {
 	RecordSize uint64   // bytes of a recording at most
 
 	Backup Backup
+	Audit  Audit
 	Limits Limits
 }
 
@@ -65,6 +66,26 @@ type Backup struct {
 	PassphraseFile string        // instead of recipients
 	KeepDaily      int           // days of which the schedule keeps a backup
 	KeepWeekly     int           // and weeks
+}
+
+// Delete, as the place of the archive, means that archived segments are kept nowhere.
+const Delete = "delete"
+
+// Audit says how the journal is cut, signed, archived and exported.
+type Audit struct {
+	SegmentSize       uint64 // bytes
+	SegmentAge        time.Duration
+	CheckpointEvery   time.Duration
+	CheckpointEntries int
+	ArchiveTo         string        // a folder, or Delete; empty: nothing is archived
+	ArchiveAfter      time.Duration // 0: age is no reason
+	ArchiveAbove      uint64        // bytes; 0: size is no reason
+	KeepAtLeast       time.Duration
+	ExportFile        string // empty: none
+	ExportFileSize    uint64 // bytes; 0: any
+	Syslog            string // address, or Off
+	SyslogCA          string // file
+	SyslogName        string // empty: the host of Syslog
 }
 
 // Limits bound what one peer, and all of them, can make the server do.
@@ -88,6 +109,10 @@ func Default() Config {
 		RecordHide:    slices.Clone(Hidden),
 		RecordSize:    64 << 20,
 		Backup:        Backup{KeepDaily: 14, KeepWeekly: 8},
+		Audit: Audit{
+			SegmentSize: 64 << 20, SegmentAge: 30 * 24 * time.Hour, CheckpointEvery: 10 * time.Minute, CheckpointEntries: 10000,
+			KeepAtLeast: 90 * 24 * time.Hour, Syslog: Off,
+		},
 		Limits: Limits{
 			Handshake: 10 * time.Second, FirstByte: 10 * time.Second, Request: 30 * time.Second,
 			Idle: 10 * time.Minute, Write: 30 * time.Second,
