@@ -15,7 +15,7 @@ import (
 // section says; one that it has all the same must be right.
 func (w *work) authenticate(ctx context.Context) error {
 	credentials := w.request.Header.Credentials
-	if w.server.authenticate == nil || len(credentials) == 0 && !w.needsStore() {
+	if w.server.authenticate == nil || len(credentials) == 0 && w.onlyAsksTheServer() {
 		return nil
 	}
 	user, err := w.server.authenticate(ctx, w.principal, credentials)
@@ -27,14 +27,17 @@ func (w *work) authenticate(ctx context.Context) error {
 	return err
 }
 
-// needsStore tells whether an item of the message looks at objects.
-func (w *work) needsStore() bool {
+// onlyAsksTheServer tells whether every item of the message is about the server
+// itself, and none about objects or about what was asked before.
+func (w *work) onlyAsksTheServer() bool {
 	for i := range w.request.Items {
-		if row := w.server.operations.Row(w.request.Items[i].Operation); row != nil && row.NeedsStore() {
-			return true
+		switch w.request.Items[i].Operation {
+		case kmip14.OperationQuery, kmip14.OperationDiscoverVersions:
+		default:
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 // notAuthenticated answers a message that is nobody's: like one that cannot be

@@ -143,7 +143,8 @@ func TestWhoIsAsked(t *testing.T) {
 		{"Query with a user", "Fred", []kmip.RequestItem{query}, 1},
 		{"Create", "", []kmip.RequestItem{create}, 1},
 		{"Query and Create", "", []kmip.RequestItem{query, create}, 1},
-		{"an operation that is not there", "", []kmip.RequestItem{{Operation: 0x7FFF, Payload: query.Payload}}, 0},
+		{"Poll", "", []kmip.RequestItem{{Operation: kmip14.OperationPoll, Payload: payloadOf(t, kmip.V1_2, &kmip.PollRequest{AsynchronousCorrelationValue: []byte("x")})}}, 1},
+		{"an operation that is not there", "", []kmip.RequestItem{{Operation: 0x7FFF, Payload: query.Payload}}, 1},
 	} {
 		before := p.asked
 		server.KMIP.Handle(t.Context(), house, withUser(kmip.V1_2, c.user, "open", c.items...), nil)

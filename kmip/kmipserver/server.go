@@ -40,7 +40,8 @@ type Config struct {
 	// the client itself. On an error nothing of the message is carried out, and
 	// the client is told no more than that; its text goes to the journal and the
 	// log, with the user if one is returned with it. It is asked for each message
-	// that needs the store or has credentials. nil ignores credentials.
+	// that asks more than Query or Discover Versions, or has credentials. nil
+	// ignores credentials.
 	Authenticate func(context.Context, *operations.Principal, []kmip.Credential) (user string, err error)
 	// ClassifyHandshakeError tells a failed handshake's kind (from a fixed
 	// table, for metrics), the level it deserves in the log, and in words what
