@@ -178,7 +178,7 @@ func (r *Registry) has(e *entry, password []byte) bool {
 	if e.Password == nil {
 		return !r.fits(r.decoy, password) && password == nil
 	}
-	return r.fits(e.Password, password) && password != nil
+	return r.fits(e.Password, password)
 }
 
 func (r *Registry) fits(h *Hash, password []byte) bool {

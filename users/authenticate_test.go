@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -121,9 +124,10 @@ const (
 	ambiguous   = "refused: the request has credentials of several users"
 )
 
-// TestTable holds every cell of the table of credentials and clients. The same
-// table stands in docs/kmip-profile.md, and TestTableIsDocumented compares.
+// TestTable holds every cell of the table of credentials and clients, and the
+// table in docs/kmip-profile.md to have the same rows.
 func TestTable(t *testing.T) {
+	documented := documentedTable(t)
 	fred, barney := userAndPassword("Fred", "password1"), userAndPassword("Barney", "secret2")
 	attestation, vendor := kmip.Credential{Type: kmip14.CredentialTypeAttestation}, kmip.Credential{Type: 0x80000001}
 	noPassword := kmip.Credential{Type: kmip14.CredentialTypeUsernameAndPassword, Username: []byte("Fred")}
@@ -167,7 +171,40 @@ func TestTable(t *testing.T) {
 				t.Errorf("credentials %s, client %s: %q, want %q", row.name, cell.client, cell.got, cell.want)
 			}
 		}
+		want := fmt.Sprintf("| %s | %s | %s | %s |", row.name, inWords(row.without), inWords(row.with), inWords(row.required))
+		if !slices.Contains(documented, want) {
+			t.Errorf("docs/kmip-profile.md does not have the row\n%s", want)
+		}
+		documented = slices.DeleteFunc(documented, func(line string) bool { return line == want })
 	}
+	for _, row := range documented {
+		t.Errorf("docs/kmip-profile.md has a row that is not tested:\n%s", row)
+	}
+}
+
+// documentedTable returns the rows of the table of credentials.
+func documentedTable(t *testing.T) (rows []string) {
+	t.Helper()
+	page, err := os.ReadFile("../docs/kmip-profile.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(page), "| credentials | client without users | client with users | user required |\n|---|---|---|---|\n")
+	if !found {
+		t.Fatal("docs/kmip-profile.md has no table of credentials")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	return strings.Split(table, "\n")
+}
+
+func inWords(said string) string {
+	switch {
+	case said == "":
+		return "the client itself"
+	case strings.HasPrefix(said, "refused"):
+		return "refused"
+	}
+	return "that user"
 }
 
 // A device's credential fits with just the fields that were enrolled.

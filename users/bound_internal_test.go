@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/keyreeve/keyreeve/kmip"
 )
 
 // TestBound: a client that floods waits for itself; others pass it by, as many
@@ -111,5 +113,30 @@ func TestRecollectionIsBounded(t *testing.T) {
 	m.forget("new")
 	if len(m.known) != 0 {
 		t.Errorf("%d are left", len(m.known))
+	}
+}
+
+// TestForgottenWithTheRecord: a change or removal drops what was remembered, and
+// what a check that was under way remembers after it fits no later record.
+func TestForgottenWithTheRecord(t *testing.T) {
+	u := User{Name: "Fred", Group: "storage", Password: CheapHash([]byte("p"))}
+	r, err := NewRegistry(Config{}, []User{u})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &kmip.Credential{Username: []byte("Fred"), Password: []byte("p")}
+	id := ID(u.Group, u.Name)
+	old := r.memory.tag("nas", r.table.Load().byID[id], c)
+	for what, change := range map[string]func(){
+		"Put":    func() { err = r.Put(u) },
+		"Remove": func() { r.Remove(u.Group, u.Name) },
+	} {
+		r.memory.add(old, id)
+		if change(); err != nil || len(r.memory.known) != 0 {
+			t.Errorf("after %s %d are remembered, %v", what, len(r.memory.known), err)
+		}
+	}
+	if err := r.Put(u); err != nil || r.memory.tag("nas", r.table.Load().byID[id], c) == old {
+		t.Errorf("the same record again is known by the old tag, %v", err)
 	}
 }
