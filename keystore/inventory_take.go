@@ -43,14 +43,29 @@ func (s *Store) TakeInventory(ctx context.Context, p *Principal, r *InventoryRep
 	taken, err := t.take()
 	switch {
 	case errors.Is(err, ErrReport):
-		s.cfg.Metrics.report("refused")
-		s.cfg.Logger.Warn("keystore: an inventory report was refused", "vcenter", r.VCenter.String(), "agent", r.Agent, "number", r.Number, "err", err)
+		s.refusedReport(r, err)
 	case err == nil && len(taken.Reasons) > 0:
 		s.cfg.Metrics.report("partial")
 	case err == nil:
 		s.cfg.Metrics.report("complete")
 	}
 	return taken, err
+}
+
+// CheckInventory says whether a report with that header would be refused. Its
+// entries do not matter.
+func (s *Store) CheckInventory(ctx context.Context, p *Principal, r *InventoryReport) error {
+	t := &taking{store: s, ctx: ctx, p: p, r: r}
+	err := t.judge()
+	if errors.Is(err, ErrReport) {
+		s.refusedReport(r, err)
+	}
+	return err
+}
+
+func (s *Store) refusedReport(r *InventoryReport, err error) {
+	s.cfg.Metrics.report("refused")
+	s.cfg.Logger.Warn("keystore: an inventory report was refused", "vcenter", r.VCenter.String(), "agent", r.Agent, "number", r.Number, "err", err)
 }
 
 // taking is one report under way.

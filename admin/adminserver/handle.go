@@ -159,6 +159,10 @@ func explain(err error) *admin.Error {
 		}
 	}
 	switch {
+	case errors.Is(err, keystore.ErrInUse):
+		return &admin.Error{Code: admin.CodeRefused, Message: err.Error(), Hint: "it was not destroyed; keyreeve key show says by whom it is used"}
+	case errors.Is(err, keystore.ErrReport):
+		return &admin.Error{Code: admin.CodeRefused, Message: err.Error()}
 	case errors.Is(err, keystore.ErrDiskFull), errors.Is(err, audit.ErrDiskFull):
 		return &admin.Error{Code: admin.CodeDiskFull, Message: err.Error(), Hint: "free space on the disk of the data folder; nothing was changed"}
 	case errors.Is(err, keystore.ErrCorrupt), errors.Is(err, audit.ErrCorrupt):

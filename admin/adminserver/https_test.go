@@ -243,6 +243,8 @@ func TestAddAdminRefusals(t *testing.T) {
 // has to be wanted here too.
 var agentMay = []string{
 	"GET /v1/clients", "GET /v1/clients/{name}", "POST /v1/clients/{name}/renew", "GET /v1/keys", "GET /v1/keys/{uid}", "GET /v1/openapi.json", "GET /v1/status",
+	"POST /v1/inventories/{vcenter}/uploads", "POST /v1/inventories/{vcenter}/uploads/{upload}/entries",
+	"POST /v1/inventories/{vcenter}/uploads/{upload}/commit",
 }
 
 // viewerMayNot are the questions that a viewer may not ask; changes it never may.

@@ -46,6 +46,7 @@ type Server struct {
 	http     *http.Server
 	stopping context.Context // ends when Shutdown begins
 	conns    connections
+	uploads  uploads
 
 	// mu is held over a change of a client or a user, so that two changes of one
 	// name do not overtake each other between the store and the registry.

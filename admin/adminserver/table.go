@@ -54,6 +54,16 @@ func routes() []route {
 		post("/v1/keys/{uid}/destroy", operators, "destroy a key; it can be brought back for the grace period", (*Server).destroyKey),
 		post("/v1/keys/{uid}/recover", operators, "bring a destroyed key back, within its grace period", (*Server).recoverKey),
 		post("/v1/keys/{uid}/reactivate", operators, "undo the revocation of a deactivated key", (*Server).reactivateKey),
+		get("/v1/keys/{uid}/users", viewers, "which machines and hosts use a key, by vCenter", (*Server).keyUsers),
+
+		get("/v1/inventories", viewers, "all vCenters that were assigned to an agent", (*Server).listInventories),
+		post("/v1/inventories", operators, "assign a vCenter to an agent", (*Server).assignInventory),
+		get("/v1/inventories/{vcenter}", viewers, "a vCenter and a page of the keys that it uses", (*Server).showInventory),
+		post("/v1/inventories/{vcenter}/confirm", operators, "confirm that keys are not used any more", (*Server).confirmInventory),
+		post("/v1/inventories/{vcenter}/remove", operators, "forget a vCenter that is gone for good, and release its keys", (*Server).removeInventory),
+		post("/v1/inventories/{vcenter}/uploads", owners|agents, "begin a report", (*Server).beginUpload),
+		post("/v1/inventories/{vcenter}/uploads/{upload}/entries", owners|agents, "go on with a report", (*Server).addToUpload),
+		post("/v1/inventories/{vcenter}/uploads/{upload}/commit", owners|agents, "have a report taken as a whole", (*Server).commitUpload),
 	}
 }
 
