@@ -128,6 +128,12 @@ func (c *Client) DestroyKey(ctx context.Context, uid, reason string) (KeyChanged
 	return c.moveKey(ctx, uid, "destroy", KeyChange{reason})
 }
 
+// DestroyUsedKey destroys a key although an inventory says that usedBy, a
+// machine or a host, uses it; see ActivateKey.
+func (c *Client) DestroyUsedKey(ctx context.Context, uid, usedBy, reason string) (KeyChanged, error) {
+	return c.moveKey(ctx, uid, "destroy", KeyDestruction{reason, usedBy})
+}
+
 // RecoverKey brings a destroyed key back; see ActivateKey.
 func (c *Client) RecoverKey(ctx context.Context, uid, reason string) (KeyChanged, error) {
 	return c.moveKey(ctx, uid, "recover", KeyChange{reason})

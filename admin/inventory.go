@@ -90,6 +90,17 @@ type Inventory struct {
 	Removing  bool      `json:"removing,omitempty"`  // its removal was begun
 }
 
+// InventoryStatus is what all vCenters have in common, for a Status.
+type InventoryStatus struct {
+	VCenters  int       `json:"vcenters"`
+	Keys      uint64    `json:"keys"`                // in use
+	Waiting   uint64    `json:"waiting,omitempty"`   // for a person to confirm
+	Missing   uint64    `json:"missing,omitempty"`   // in use, and not in the store
+	Destroyed uint64    `json:"destroyed,omitempty"` // in use, and destroyed
+	Oldest    time.Time `json:"oldest,omitzero"`     // the oldest of the last complete reports
+	Never     int       `json:"never,omitempty"`     // vCenters without a complete report
+}
+
 // UsedKey is a key in use, with the first of its users.
 type UsedKey struct {
 	Key     string    `json:"key"`

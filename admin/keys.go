@@ -21,7 +21,8 @@ type Key struct {
 	CompromiseDate   time.Time `json:"compromise_date,omitzero"`
 	LastChangeDate   time.Time `json:"last_change_date,omitzero"`
 
-	Usage                    []string    `json:"usage,omitempty"` // of the Cryptographic Usage Mask
+	UsedBy                   []UsedKey   `json:"used_by,omitempty"` // by vCenter; while it is used it is not destroyed
+	Usage                    []string    `json:"usage,omitempty"`   // of the Cryptographic Usage Mask
 	ProcessStartDate         time.Time   `json:"process_start_date,omitzero"`
 	ProtectStopDate          time.Time   `json:"protect_stop_date,omitzero"`
 	CompromiseOccurrenceDate time.Time   `json:"compromise_occurrence_date,omitzero"`
@@ -52,6 +53,7 @@ type KeyQuery struct {
 	Name          string    `json:"name,omitempty" doc:"one of the key's names, exactly"`
 	Algorithm     string    `json:"algorithm,omitempty" doc:"AES, or with a length AES-256"`
 	Attributes    []string  `json:"attribute,omitempty" doc:"NAME=VALUE of any other attribute, x-… among them; may be given many times"`
+	Use           string    `json:"use,omitempty" doc:"in-use or unused, as the inventories say"`
 	CreatedAfter  time.Time `json:"created_after,omitzero" doc:"at or after this moment"`
 	CreatedBefore time.Time `json:"created_before,omitzero" doc:"before this moment"`
 }
@@ -65,8 +67,15 @@ type KeyPage struct {
 	Next string `json:"next,omitempty"`
 }
 
-// KeyChange is the body of POST /v1/keys/{uid}/activate, /destroy, /recover and
-// /reactivate.
+// KeyDestruction is the body of POST /v1/keys/{uid}/destroy.
+type KeyDestruction struct {
+	Reason string `json:"reason"` // for the journal
+	// UsedBy is the name of a machine or host that uses the key: to destroy it
+	// although an inventory says that it is in use.
+	UsedBy string `json:"used_by,omitempty"`
+}
+
+// KeyChange is the body of POST /v1/keys/{uid}/activate, /recover and /reactivate.
 type KeyChange struct {
 	Reason string `json:"reason"` // for the journal
 }

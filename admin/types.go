@@ -24,7 +24,8 @@ type Status struct {
 	Ready       bool        `json:"ready"`
 	Problem     string      `json:"problem,omitempty"` // why it is not ready
 
-	Backup BackupStatus `json:"backup"`
+	Backup    BackupStatus    `json:"backup"`
+	Inventory InventoryStatus `json:"inventory"`
 }
 
 // ClientRecord is what GET /v1/clients lists and GET /v1/clients/{name} returns.

@@ -35,7 +35,9 @@ func (tx *Tx) RecoverableUntil(uid UID) (Date, error) {
 	case err != nil:
 		return Date{}, err
 	case t.expiry <= tx.now:
-		return Date{}, nil
+		if used, err := tx.inUse(uid); err != nil || !used {
+			return Date{}, err
+		}
 	}
 	return At(t.expiry), nil
 }

@@ -1,6 +1,7 @@
 package adminserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -199,4 +200,23 @@ func unconfirmed(id keystore.VCenterID, err error) error {
 		return unknownVCenter(id, keystore.ErrNotFound)
 	}
 	return err
+}
+
+// InventoryStatus adds up what the store knows of all vCenters.
+func InventoryStatus(ctx context.Context, store *keystore.Store) (st admin.InventoryStatus, err error) {
+	all, err := store.Inventories(ctx)
+	for _, v := range all {
+		st.VCenters++
+		st.Keys += v.Keys
+		st.Waiting += v.Waiting
+		st.Missing += v.Missing
+		st.Destroyed += v.Destroyed
+		switch complete := second(v.Complete); {
+		case complete.IsZero():
+			st.Never++
+		case st.Oldest.IsZero() || complete.Before(st.Oldest):
+			st.Oldest = complete
+		}
+	}
+	return st, err
 }

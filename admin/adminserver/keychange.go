@@ -81,8 +81,16 @@ func (s *Server) activateKey(c *call, req admin.KeyChange) (admin.KeyChanged, er
 	return s.moveKey(c, activateKey, req.Reason)
 }
 
-func (s *Server) destroyKey(c *call, req admin.KeyChange) (admin.KeyChanged, error) {
-	return s.moveKey(c, destroyKey, req.Reason)
+// destroyKey destroys a key. One that is in use is destroyed only if a machine or
+// host is named that uses it, which nobody does by mistake.
+func (s *Server) destroyKey(c *call, req admin.KeyDestruction) (admin.KeyChanged, error) {
+	move := destroyKey
+	if req.UsedBy != "" {
+		move.move = func(tx *keystore.Tx, o *keystore.Object, reason string) error {
+			return tx.DestroyInUse(o, reason, req.UsedBy)
+		}
+	}
+	return s.moveKey(c, move, req.Reason)
 }
 
 func (s *Server) recoverKey(c *call, req admin.KeyChange) (admin.KeyChanged, error) {
@@ -160,6 +168,9 @@ func (m keyMove) explain(c *call, err error) error {
 	}
 	if errors.Is(err, keystore.ErrState) || errors.Is(err, keystore.ErrInvalid) {
 		return &admin.Error{Code: admin.CodeRefused, Message: err.Error(), Hint: m.hint}
+	}
+	if errors.Is(err, keystore.ErrConfirm) {
+		return &admin.Error{Code: admin.CodeRefused, Message: err.Error(), Hint: "nothing was destroyed; keyreeve key show says by whom the key is used"}
 	}
 	return absent(c, err)
 }

@@ -24,6 +24,9 @@ func (s *Server) listKeys(c *call, req admin.KeyQuery) (page admin.KeyPage, err 
 	if err != nil {
 		return page, err
 	}
+	if req.Use != "" && req.Use != keysInUse && req.Use != keysUnused {
+		return page, badRequest("unknown use %q: want in-use or unused", req.Use)
+	}
 	wanted, err := filterOf(req)
 	if err != nil {
 		return page, err
@@ -31,21 +34,35 @@ func (s *Server) listKeys(c *call, req admin.KeyQuery) (page admin.KeyPage, err 
 	err = do(c.context(), s.cfg.Store, c.by, &opListKeys, func(tx *keystore.Tx) error {
 		page = admin.KeyPage{Keys: []admin.Key{}} // this may run again
 		last, looked := "", 0
-		return tx.Walk(after, func(o *keystore.Object) bool {
+		var failed error
+		err := tx.Walk(after, func(o *keystore.Object) bool {
 			if len(page.Keys) == limit || looked == maxLooked {
 				page.Next = last
 				return false
 			}
 			looked++
 			last = o.UniqueIdentifier.String()
-			if wanted.fits(o) {
+			fits := wanted.fits(o)
+			if fits && req.Use != "" {
+				var used bool
+				used, failed = tx.InUse(o.UniqueIdentifier)
+				fits = used == (req.Use == keysInUse)
+			}
+			if fits {
 				page.Keys = append(page.Keys, metadata(o))
 			}
-			return true
+			return failed == nil
 		})
+		return errors.Join(err, failed)
 	})
 	return page, err
 }
+
+// Values of the query's use.
+const (
+	keysInUse  = "in-use"
+	keysUnused = "unused"
+)
 
 func pageOf(req admin.KeyQuery) (after keystore.UID, limit int, err error) {
 	if limit = req.Limit; limit == 0 {
@@ -74,7 +91,10 @@ func (s *Server) showKey(c *call, _ none) (key admin.Key, err error) {
 		if err != nil {
 			return err
 		}
-		key, err = details(tx, o)
+		if key, err = details(tx, o); err != nil || c.role == admin.RoleAgent { // which sees its own vCenter
+			return err
+		}
+		key.UsedBy, err = usersOf(tx, uid)
 		return err
 	})
 	return key, absent(c, err)

@@ -99,6 +99,10 @@ func (s *service) status(ctx context.Context) admin.Status {
 		Certificate: thumbprints(leaf), Expires: leaf.NotAfter, Started: s.started,
 		Objects: info.Objects, Clients: len(s.registry.List()), Ready: true, Backup: s.keeper.status(),
 	}
+	var err error
+	if st.Inventory, err = adminserver.InventoryStatus(ctx, s.vault.store); err != nil {
+		st.Ready, st.Problem = false, err.Error()
+	}
 	if s.adminListener != nil {
 		st.AdminListen = s.adminListener.Addr().String()
 	}

@@ -59,6 +59,9 @@ func keyFields(w io.Writer, k admin.Key) {
 	field(w, "revocation reason", k.RevocationReason)
 	field(w, "revocation message", k.RevocationMessage)
 	field(w, "recoverable until", date(k.RecoverableUntil))
+	for _, u := range k.UsedBy {
+		line(w, "used in vCenter "+u.VCenter, usedBy(u))
+	}
 	for _, at := range k.Attributes {
 		name := at.Name
 		if at.Index > 0 {

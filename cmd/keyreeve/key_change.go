@@ -18,47 +18,56 @@ type keyChange struct {
 	happens     string // what happens, as a sentence
 	undo        string // how it is undone
 	done        string // what the key is then
-	call        func(ctx context.Context, server *admin.Client, uid string, why admin.KeyRevocation) (admin.KeyChanged, error)
+	call        func(ctx context.Context, server *admin.Client, uid string, why keyReason) (admin.KeyChanged, error)
 }
 
 var keyChanges = []keyChange{
 	{"activate", "let a pre-active key be used",
 		"Clients may encrypt and decrypt with the key from now on.",
 		"It does not become pre-active again; revoke ends its use.",
-		"active", func(ctx context.Context, s *admin.Client, uid string, why admin.KeyRevocation) (admin.KeyChanged, error) {
+		"active", func(ctx context.Context, s *admin.Client, uid string, why keyReason) (admin.KeyChanged, error) {
 			return s.ActivateKey(ctx, uid, why.Reason)
 		}},
 	{"revoke", "end a key's use, or say that it is compromised",
 		"The key is deactivated: clients are told not to encrypt with it any more, and still get it to decrypt what there is,\n" +
 			"unless the server's refuse_inactive is set. With --code key-compromise or ca-compromise it is compromised for good.",
 		"A deactivated key: keyreeve key reactivate. A compromised one: nothing undoes that.",
-		"revoked", func(ctx context.Context, s *admin.Client, uid string, why admin.KeyRevocation) (admin.KeyChanged, error) {
-			return s.RevokeKey(ctx, uid, why)
+		"revoked", func(ctx context.Context, s *admin.Client, uid string, why keyReason) (admin.KeyChanged, error) {
+			return s.RevokeKey(ctx, uid, why.KeyRevocation)
 		}},
 	{"destroy", "destroy a key; it can be recovered for the grace period",
 		"No client gets the key any more: what was encrypted with it, virtual machines among it, cannot be read.",
 		"keyreeve key recover, until the grace period (30 days unless set otherwise) is over. Then the key is gone.",
-		"destroyed", func(ctx context.Context, s *admin.Client, uid string, why admin.KeyRevocation) (admin.KeyChanged, error) {
+		"destroyed", func(ctx context.Context, s *admin.Client, uid string, why keyReason) (admin.KeyChanged, error) {
+			if why.usedBy != "" {
+				return s.DestroyUsedKey(ctx, uid, why.usedBy, why.Reason)
+			}
 			return s.DestroyKey(ctx, uid, why.Reason)
 		}},
 	{"recover", "bring a destroyed key back, within its grace period",
 		"The key is again what it was before it was destroyed. (KMIP's own Recover, of archived keys, is a client's operation\n" +
 			"and another thing.)",
 		"keyreeve key destroy.",
-		"back", func(ctx context.Context, s *admin.Client, uid string, why admin.KeyRevocation) (admin.KeyChanged, error) {
+		"back", func(ctx context.Context, s *admin.Client, uid string, why keyReason) (admin.KeyChanged, error) {
 			return s.RecoverKey(ctx, uid, why.Reason)
 		}},
 	{"reactivate", "undo the revocation of a deactivated key",
 		"The key is active again: clients may encrypt with it. KMIP itself knows no such step.",
 		"keyreeve key revoke.",
-		"active", func(ctx context.Context, s *admin.Client, uid string, why admin.KeyRevocation) (admin.KeyChanged, error) {
+		"active", func(ctx context.Context, s *admin.Client, uid string, why keyReason) (admin.KeyChanged, error) {
 			return s.ReactivateKey(ctx, uid, why.Reason)
 		}},
 }
 
 type keyChangeOptions struct {
-	reason, code, occurred string
-	yes                    bool
+	reason, code, occurred, usedBy string
+	yes                            bool
+}
+
+// keyReason is why a key is changed.
+type keyReason struct {
+	admin.KeyRevocation
+	usedBy string // the machine in spite of which it is destroyed
 }
 
 func (a *app) keyChangeCommand(o *options, c keyChange) *cobra.Command {
@@ -71,6 +80,9 @@ func (a *app) keyChangeCommand(o *options, c keyChange) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&given.reason, "reason", "", "why; it goes into the journal")
 	f.BoolVar(&given.yes, "yes", false, "do not ask")
+	if c.verb == "destroy" {
+		f.StringVar(&given.usedBy, "used-by", "", "destroy it although this machine or host uses it, as key show says; it cannot be read after that")
+	}
 	if c.verb == "revoke" {
 		f.StringVar(&given.code, "code", "", strings.Join(admin.RevocationReason("").Values(), ", "))
 		f.StringVar(&given.occurred, "occurred", "", "with a compromise: since when (default: since the key was made)")
@@ -83,7 +95,7 @@ func (a *app) changeKey(cmd *cobra.Command, o *options, c keyChange, given keyCh
 	if strings.TrimSpace(given.reason) == "" {
 		return usage(cmd, "say why, for the journal: --reason TEXT")
 	}
-	why := admin.KeyRevocation{Reason: given.reason, Code: admin.RevocationReason(given.code)}
+	why := keyReason{admin.KeyRevocation{Reason: given.reason, Code: admin.RevocationReason(given.code)}, given.usedBy}
 	var err error
 	if why.OccurredAt, err = moment(given.occurred); err != nil {
 		return usage(cmd, "--occurred: %w", err)

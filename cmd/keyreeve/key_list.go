@@ -27,6 +27,7 @@ type keyListOptions struct {
 	query         admin.KeyQuery
 	after, before string
 	limit         int
+	inUse, unused bool
 }
 
 func (a *app) keyListCommand(o *options) *cobra.Command {
@@ -44,6 +45,8 @@ func (a *app) keyListCommand(o *options) *cobra.Command {
 	f.StringVar(&q.Name, "name", "", "one of the key's names, exactly")
 	f.StringVar(&q.Algorithm, "algorithm", "", "for example AES or AES-256")
 	f.StringArrayVar(&q.Attributes, "attribute", nil, "NAME=VALUE of another attribute, x-… among them; may be given many times")
+	f.BoolVar(&list.inUse, "in-use", false, "only keys that an inventory says are in use")
+	f.BoolVar(&list.unused, "unused", false, "only keys that no inventory says are in use")
 	f.StringVar(&list.after, "created-after", "", "made at or after this time")
 	f.StringVar(&list.before, "created-before", "", "made before this time")
 	f.IntVar(&list.limit, "limit", 0, "at most so many (0: all)")
@@ -54,6 +57,14 @@ func (a *app) keyListCommand(o *options) *cobra.Command {
 func (a *app) keyList(cmd *cobra.Command, o *options, list keyListOptions) error {
 	if list.limit < 0 {
 		return usage(cmd, "--limit %d is less than none", list.limit)
+	}
+	switch {
+	case list.inUse && list.unused:
+		return usage(cmd, "--in-use and --unused exclude each other")
+	case list.inUse:
+		list.query.Use = "in-use"
+	case list.unused:
+		list.query.Use = "unused"
 	}
 	var err error
 	if list.query.CreatedAfter, err = moment(list.after); err != nil {

@@ -61,7 +61,7 @@ func (a *app) root() *cobra.Command {
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(cmd, "%v", err)
 	})
-	cmd.AddCommand(a.initCommand(o), a.serverCommand(o), a.clientCommand(o), a.userCommand(o), a.keyCommand(o), a.adminCommand(o), a.backupCommand(o),
+	cmd.AddCommand(a.initCommand(o), a.serverCommand(o), a.clientCommand(o), a.userCommand(o), a.keyCommand(o), a.inventoryCommand(o), a.adminCommand(o), a.backupCommand(o),
 		a.thumbprintCommand(o), a.verifyCommand(o), a.versionCommand(o))
 	cmd.AddCommand(a.decodeCommand(o), a.recordCommand(o), a.configCommand(o), a.statusCommand(o), a.doctorCommand(o))
 	cmd.AddCommand(a.auditCommand(o))

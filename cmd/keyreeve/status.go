@@ -57,6 +57,7 @@ func statusFields(w io.Writer, st admin.Status) {
 	field(w, "data", st.Data)
 	field(w, "store", st.StoreID)
 	field(w, "keys", strconv.FormatUint(st.Objects, 10))
+	inventoryStatus(w, st.Inventory)
 	field(w, "clients", strconv.Itoa(st.Clients))
 	backupFields(w, st.Backup)
 	field(w, "certificate", "until "+date(st.Expires))

@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/keyreeve/keyreeve/keystore"
 )
 
 // web serves metrics and health, without TLS and without a secret in them.
@@ -29,6 +31,7 @@ func newWeb(s *service) *web {
 	gauge := func(name, help string, value func() float64) {
 		s.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "keyreeve", Name: name, Help: help}, value))
 	}
+	s.metrics.MustRegister(keystore.InventoryCollector(s.vault.store))
 	gauge("certificate_expiry_timestamp_seconds", "When the server's certificate ends.",
 		func() float64 { return float64(s.reloader.Leaf().NotAfter.Unix()) })
 	gauge("recording", "1 while KMIP messages are recorded in a file.", func() float64 {
