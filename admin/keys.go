@@ -3,7 +3,8 @@ package admin
 import "time"
 
 // Key is what GET /v1/keys lists and GET /v1/keys/{uid} returns: metadata only.
-// The fields from Usage on are not in a list.
+// The fields from Usage on are not in a list, save for the custom attributes
+// (x-…), which tell what vCenter uses a key for.
 type Key struct {
 	UniqueIdentifier string    `json:"unique_identifier"`
 	ObjectType       string    `json:"object_type"`

@@ -138,11 +138,18 @@ func metadata(o *keystore.Object) admin.Key {
 		k.Algorithm = name(algorithms, o.CryptographicAlgorithm)
 	}
 	for _, a := range o.Attributes() {
-		if a.Name == "Name" {
+		switch {
+		case a.Name == "Name":
 			k.Names = append(k.Names, firstField(a.Value))
+		case strings.HasPrefix(a.Name, "x-"):
+			k.Attributes = append(k.Attributes, attribute(a))
 		}
 	}
 	return k
+}
+
+func attribute(a keystore.Attribute) admin.Attribute {
+	return admin.Attribute{Name: a.Name, Index: a.Index, Value: valueText(a.Name, a.Value)}
 }
 
 // details adds to metadata what a list leaves out.
@@ -156,9 +163,10 @@ func details(tx *keystore.Tx, o *keystore.Object) (admin.Key, error) {
 	if o.RevocationReason != 0 {
 		k.RevocationReason, k.RevocationMessage = revocationReason(o.RevocationReason), o.RevocationMessage
 	}
+	k.Attributes = nil
 	for _, a := range o.Attributes() {
 		if a.Name != "Name" {
-			k.Attributes = append(k.Attributes, admin.Attribute{Name: a.Name, Index: a.Index, Value: valueText(a.Name, a.Value)})
+			k.Attributes = append(k.Attributes, attribute(a))
 		}
 	}
 	if !destroyed(o) {

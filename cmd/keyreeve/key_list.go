@@ -147,6 +147,20 @@ func (a *app) keyWriter(cmd *cobra.Command, o *options) (keyWriter, error) {
 	return keyWriter{}, usage(cmd, "unknown output %q: want table or json", o.output)
 }
 
+// called is what a key is known by: its names, or what vCenter has written on it
+// about the machine or host that uses it.
+func called(k admin.Key) string {
+	words := []string{strings.Join(k.Names, ", ")}
+	for _, mark := range []string{"x-Component", "x-Name", "x-Identifier"} {
+		for _, a := range k.Attributes {
+			if a.Name == mark {
+				words = append(words, a.Value)
+			}
+		}
+	}
+	return strings.TrimSpace(strings.Join(words, " "))
+}
+
 // tableKeys aligns the columns of each page by itself: what comes later is not
 // waited for.
 func tableKeys(out io.Writer) keyWriter {
@@ -154,7 +168,7 @@ func tableKeys(out io.Writer) keyWriter {
 	line(w, "UNIQUE IDENTIFIER", "TYPE", "ALGORITHM", "STATE", "GROUP", "CREATED", "NAMES")
 	page := func(keys []admin.Key) error {
 		for _, k := range keys {
-			line(w, k.UniqueIdentifier, k.ObjectType, dash(algorithm(k)), k.State, k.Group, date(k.InitialDate), dash(strings.Join(k.Names, ", ")))
+			line(w, k.UniqueIdentifier, k.ObjectType, dash(algorithm(k)), k.State, k.Group, date(k.InitialDate), dash(called(k)))
 		}
 		if len(keys) == 0 {
 			return nil

@@ -125,7 +125,7 @@ func (v *VCenter) create() error {
 	defer creating.Unlock()
 	o := &v.options
 	v.model = simulator.VPX()
-	v.model.Host, v.model.Cluster, v.model.ClusterHost, v.model.Machine = 0, o.Clusters, o.Hosts, o.VMs
+	v.model.Host, v.model.Cluster, v.model.ClusterHost, v.model.Machine = 0, o.Clusters, o.Hosts, 0
 	v.model.Autostart = false
 	if err := v.model.Create(); err != nil {
 		return err
@@ -137,6 +137,9 @@ func (v *VCenter) create() error {
 	v.reg = s.Context.Map
 	v.server = s.NewServer()
 	v.URL = v.server.URL
+	if err := v.populate(); err != nil {
+		return err
+	}
 	v.install(v.reg)
 	v.installPolicies(s)
 	if o.PollEvery > 0 {
