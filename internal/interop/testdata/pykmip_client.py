@@ -104,6 +104,31 @@ def changed(kmip, version):
     step(version, "check")
 
 
+def other_objects(kmip, version):
+    secret = objects.SecretData(b"hunter2", enums.SecretDataType.PASSWORD, masks=[enums.CryptographicUsageMask.VERIFY],
+                                name="pykmip secret " + version.name)
+    uid = kmip.register(secret)
+    back = kmip.get(uid)
+    assert back.value == b"hunter2" and back.data_type == enums.SecretDataType.PASSWORD, back
+    step(version, "secret data")
+    uid = kmip.register(objects.OpaqueObject(b"anything", enums.OpaqueDataType.NONE, name="pykmip opaque " + version.name))
+    assert kmip.get(uid).value == b"anything"
+    kmip.destroy(uid)
+    refused(kmip.get, uid)
+    step(version, "opaque object")
+
+
+def rekeyed(kmip, version):
+    name = "pykmip replaced " + version.name
+    old = kmip.create(enums.CryptographicAlgorithm.AES, 256, name=name, cryptographic_usage_mask=MASKS)
+    uid = kmip.rekey(uid=old, offset=0)
+    assert located(kmip, name) == [uid], located(kmip, name)
+    assert state(kmip, uid) == enums.State.ACTIVE
+    assert kmip.get(uid).value != kmip.get(old).value
+    refused(kmip.rekey, old)
+    step(version, "rekey")
+
+
 def main(host, port, bundle):
     for version in VERSIONS:
         with client.ProxyKmipClient(
@@ -119,6 +144,8 @@ def main(host, port, bundle):
             created(kmip, version)
             registered(kmip, version)
             changed(kmip, version)
+            other_objects(kmip, version)
+            rekeyed(kmip, version)
     print("all versions passed")
 
 
