@@ -26,6 +26,11 @@ type Status struct {
 
 	Backup    BackupStatus    `json:"backup"`
 	Inventory InventoryStatus `json:"inventory"`
+
+	Seal         Seal              `json:"seal"`
+	Journal      JournalStatus     `json:"journal"`
+	Disk         Disk              `json:"disk"`
+	Certificates []CertificateEnds `json:"certificates"` // soonest first; revoked and replaced ones are left out
 }
 
 // ClientRecord is what GET /v1/clients lists and GET /v1/clients/{name} returns.

@@ -51,6 +51,8 @@ type Accepted struct {
 	Serial    string    `json:"serial"` // hexadecimal
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
+	// Since is when a renewal added it; zero for the certificate of the enrolment.
+	Since time.Time `json:"since,omitzero"`
 	// Ends is when a renewed certificate stops being accepted, before its own end; zero means not before.
 	Ends time.Time `json:"ends,omitzero"`
 }
@@ -179,6 +181,7 @@ func (c Client) WithCertificate(cert *x509.Certificate, now, oldEnd time.Time) (
 		return Client{}, fmt.Errorf("certificate of client %s: %w", c.Name, err)
 	}
 	next := accept(cert)
+	next.Since = now.UTC()
 	kept := make([]Accepted, 0, len(c.Certificates)+1)
 	for _, a := range c.Certificates {
 		if a.SHA256 == next.SHA256 {

@@ -37,6 +37,7 @@ type Registry struct {
 	now   func() time.Time
 	table atomic.Pointer[table]
 	mu    sync.Mutex // serialises writers
+	usage sync.Map   // SHA-256 with colons to *Usage
 }
 
 // table is immutable once it is stored in the Registry.

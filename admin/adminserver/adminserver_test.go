@@ -44,6 +44,7 @@ type world struct {
 	registry *certs.Registry
 	admins   *certs.Registry
 	users    *users.Registry
+	server   *adminserver.Server
 	client   *admin.Client
 	socket   string
 	https    string       // address
@@ -136,6 +137,7 @@ func (w *world) serve(t *testing.T) {
 		Backups:     &w.backups,
 		Logger:      slog.New(slog.NewTextHandler(&w.log, nil)), Now: w.now,
 	})
+	w.server = s
 	w.socket = filepath.Join(w.dir, "admin.sock")
 	l, err := unixsock.Listen(w.socket)
 	must(t, err)

@@ -8,7 +8,7 @@ import (
 func (s *Server) listClients(*call, none) ([]admin.ClientRecord, error) {
 	records := []admin.ClientRecord{} // an empty list is [], not null
 	for _, c := range s.cfg.Registry.List() {
-		records = append(records, clientRecord(c))
+		records = append(records, s.withUse(clientRecord(c)))
 	}
 	return records, nil
 }
@@ -18,7 +18,7 @@ func (s *Server) showClient(c *call, _ none) (r admin.ClientRecord, err error) {
 	if err != nil {
 		return r, err
 	}
-	return clientRecord(client), nil
+	return s.withUse(clientRecord(client)), nil
 }
 
 func (s *Server) enrolClient(c *call, req admin.EnrolRequest) (answer admin.Enrolled, err error) {

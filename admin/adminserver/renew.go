@@ -1,8 +1,10 @@
 package adminserver
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/certs"
@@ -11,6 +13,7 @@ import (
 
 var (
 	opRenew          = keystore.Op{Name: "Renew Client", Class: keystore.OpChange}
+	opRetire         = keystore.Op{Name: "Retire Certificate", Class: keystore.OpChange}
 	opAgentRenewable = keystore.Op{Name: "Set Agent Renewable", Class: keystore.OpChange}
 )
 
@@ -115,6 +118,53 @@ func (s *Server) cutShort(before, after certs.Client) certs.Client {
 		}
 	}
 	return after
+}
+
+const (
+	retireEvery = time.Hour
+	retireAfter = 7 * 24 * time.Hour // without a use
+)
+
+// RetireReplaced ends, until ctx does, the certificates that renewals left behind
+// once they are not used any more: a key that lies about on a machine that has a
+// newer one is a key that somebody may find.
+func (s *Server) RetireReplaced(ctx context.Context) {
+	started, tick := s.cfg.Now(), time.NewTicker(retireEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.retire(ctx, started)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Server) retire(ctx context.Context, started time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, client := range s.cfg.Registry.List() {
+		after, changed := client.EndUnused(s.cfg.Registry.LastUsed, started, s.cfg.Now(), retireAfter)
+		if !changed {
+			continue
+		}
+		if err := s.keep(ctx, &System, s.clients(), &opRetire, after); err != nil {
+			if ctx.Err() == nil {
+				s.cfg.Logger.Error("a certificate that is not used any more could not be ended", "client", client.Name, "err", err)
+			}
+			continue
+		}
+		s.cfg.Logger.Info("the client's old certificate is not taken any more: the new one is in use", "client", client.Name)
+	}
+}
+
+// withUse adds when each certificate was last used.
+func (s *Server) withUse(r admin.ClientRecord) admin.ClientRecord {
+	for i := range r.Certificates {
+		r.Certificates[i].LastUsed = s.cfg.Registry.LastUsed(r.Certificates[i].SHA256)
+	}
+	return r
 }
 
 func (s *Server) agentRenewable(c *call, req admin.AgentRenewableRequest) (r admin.ClientRecord, err error) {

@@ -45,6 +45,42 @@ func TestRenewOverlaps(t *testing.T) {
 	}
 }
 
+// A certificate that a renewal left behind ends when it was not used for a week
+// while the new one was; the journal and the store say so, and show when each
+// was used.
+func TestRetireReplaced(t *testing.T) {
+	w := newWorld(t)
+	started := w.now()
+	old, next := w.addClient(t, "lab"), newHolder(t)
+	done, err := w.client.Renew(t.Context(), "lab", admin.RenewRequest{Kind: admin.KindCSR, CSR: next.csr(t)})
+	must(t, err)
+	next.took(t, done.Certificate)
+	w.ahead.Store(int64(8 * 24 * time.Hour))
+	w.server.Retire(t.Context(), started)
+	if !w.in(t, old) {
+		t.Error("the old certificate ended, and the new one was never used")
+	}
+	used := w.now().Truncate(time.Second)
+	w.registry.Usage(certs.SHA256(next.parsed(t)[0])).Mark(used)
+	r, err := w.client.Client(t.Context(), "lab")
+	must(t, err)
+	if len(r.Certificates) != 2 || !r.Certificates[0].LastUsed.IsZero() || !r.Certificates[1].LastUsed.Equal(used) {
+		t.Errorf("last used: %+v", r.Certificates)
+	}
+	w.server.Retire(t.Context(), started)
+	if w.in(t, old) || !w.in(t, next) {
+		t.Error("the old certificate is still taken, or the new one is not")
+	}
+	_, clients, err := adminserver.Load(t.Context(), w.store, w.now, nil)
+	must(t, err)
+	if clients[0].Certificates[0].Ends.After(w.now()) {
+		t.Errorf("stored: %+v", clients[0].Certificates)
+	}
+	if names := strings.Join(w.events(t), "\n"); !strings.Contains(names, "Retire Certificate by server") {
+		t.Errorf("journal:\n%s", names)
+	}
+}
+
 // Without an overlap the old certificate is out at once, and its connections.
 func TestRenewWithoutOverlap(t *testing.T) {
 	w := newWorld(t)

@@ -73,10 +73,13 @@ func (s *service) identify(state tls.ConnectionState) (kmipserver.Peer, error) {
 	if err != nil {
 		return kmipserver.Peer{}, err
 	}
+	use := s.registry.Usage(id.SHA256)
 	return kmipserver.Peer{
 		Principal: operations.Principal{Client: id.Name, Group: id.Group},
 		Current: func() bool {
-			expired := !id.ValidUntil.IsZero() && s.app.now().After(id.ValidUntil)
+			now := s.app.now()
+			use.Mark(now)
+			expired := !id.ValidUntil.IsZero() && now.After(id.ValidUntil)
 			return !expired && s.registry.Current(id.Name, id.Generation)
 		},
 	}, nil
@@ -103,6 +106,8 @@ func (s *service) status(ctx context.Context) admin.Status {
 	if st.Inventory, err = adminserver.InventoryStatus(ctx, s.vault.store); err != nil {
 		st.Ready, st.Problem = false, err.Error()
 	}
+	st.Seal = admin.Seal{Generation: info.Generation, RootKey: s.vault.keyFrom}
+	st.Journal, st.Disk, st.Certificates = s.journalStatus(info), s.diskStatus(), s.certificateEnds(leaf)
 	if s.adminListener != nil {
 		st.AdminListen = s.adminListener.Addr().String()
 	}

@@ -199,6 +199,7 @@ func (s *service) run(ctx context.Context) error {
 		go func() { failed <- s.web.serve(s.metricsListener) }()
 	}
 	go s.purge(background)
+	go s.admin.RetireReplaced(background)
 	go s.backups(background)
 	s.journal.work(background)
 	if err := s.tellReady(); err != nil {

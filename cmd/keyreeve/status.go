@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -63,6 +64,18 @@ func statusFields(w io.Writer, st admin.Status) {
 	field(w, "certificate", "until "+date(st.Expires))
 	field(w, "  sha-1", st.Certificate.SHA1)
 	field(w, "  sha-256", st.Certificate.SHA256)
+	field(w, "root key", st.Seal.RootKey)
+	field(w, "journal", fmt.Sprintf("entry %d", st.Journal.Sequence))
+	field(w, "  problem", st.Journal.Problem)
+	if st.Disk.Problem == "" {
+		field(w, "disk", fmt.Sprintf("%d MiB free, of which %d MiB are held back", st.Disk.Free>>20, st.Disk.Held>>20))
+	}
+	field(w, "disk problem", st.Disk.Problem)
+	for _, c := range st.Certificates {
+		if c.What != "server" {
+			field(w, "ends", strings.TrimSpace(c.What+" "+c.Name)+" "+date(c.Ends))
+		}
+	}
 }
 
 func backupFields(w io.Writer, b admin.BackupStatus) {
