@@ -66,6 +66,8 @@ func TestScripts(t *testing.T) {
 			"nowhere":  cmdNowhere,
 			"leak":     cmdLeak,
 			"nocore":   cmdNoCore,
+			"many":     cmdMany,
+			"same":     cmdSame,
 		},
 	})
 }
