@@ -130,7 +130,8 @@ func (w *world) serve(t *testing.T) {
 	w.users, err = users.NewRegistry(users.Config{}, list)
 	must(t, err)
 	s := adminserver.New(adminserver.Config{
-		Store: w.store, CA: ca, Registry: w.registry, Admins: w.admins, Users: w.users, Leaf: ca.Certificate,
+		Journal: w.journal,
+		Store:   w.store, CA: ca, Registry: w.registry, Admins: w.admins, Users: w.users, Leaf: ca.Certificate,
 		CloseClient: func(name string) { w.mu.Lock(); w.closed = append(w.closed, name); w.mu.Unlock() },
 		Status:      func(context.Context) admin.Status { return admin.Status{Version: "test", Ready: true} },
 		Verify:      func(context.Context) (admin.VerifyReport, error) { return admin.VerifyReport{Objects: 7}, nil },

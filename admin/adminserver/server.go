@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/keyreeve/keyreeve/admin"
+	"github.com/keyreeve/keyreeve/audit"
 	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/keystore"
 	"github.com/keyreeve/keyreeve/users"
@@ -27,6 +28,7 @@ const (
 // Config is what a Server needs. All but Logger and Now are required.
 type Config struct {
 	Store       *keystore.Store
+	Journal     *audit.Journal // the store's
 	CA          *certs.CA
 	Registry    *certs.Registry // of clients
 	Admins      *certs.Registry // of administrators; a group there is a role

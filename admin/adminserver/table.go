@@ -29,6 +29,8 @@ func routes() []route {
 		post("/v1/backups", operators, "make a backup, and answer when it is verified", (*Server).createBackup),
 		get("/v1/backups/progress", viewers, "how far the backup is that is being made", (*Server).backupProgress),
 
+		get("/v1/audit", viewers, "a page of the journal, oldest event first", (*Server).readJournal),
+
 		get("/v1/clients", viewers|agents, "all clients, by name", (*Server).listClients),
 		post("/v1/clients", operators, "enrol a client", (*Server).enrolClient),
 		get("/v1/clients/{name}", viewers|agents, "one client", (*Server).showClient),

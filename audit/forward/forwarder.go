@@ -159,7 +159,7 @@ func (f *Forwarder) Publish(c audit.Checkpoint) {
 	f.checkpoints = append(f.checkpoints, c)
 }
 
-// Run passes on until ctx ends, and then what is there already, for a moment.
+// Run passes on until ctx ends; what comes later is passed on after the next start.
 func (f *Forwarder) Run(ctx context.Context) {
 	for delay := firstDelay; ; delay = min(2*delay, longestDelay) {
 		err := f.follow(ctx, func() { delay = firstDelay })

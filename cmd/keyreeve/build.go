@@ -48,7 +48,8 @@ func (s *service) build() {
 		Logger: s.logger, Metrics: kmipserver.NewMetrics(s.metrics), Now: s.app.now,
 	})
 	s.admin = adminserver.New(adminserver.Config{
-		Store: s.vault.store, CA: s.ca, Registry: s.registry, Admins: s.admins, Users: s.users, Leaf: s.reloader.Leaf,
+		Journal: s.vault.journal,
+		Store:   s.vault.store, CA: s.ca, Registry: s.registry, Admins: s.admins, Users: s.users, Leaf: s.reloader.Leaf,
 		CloseClient: func(name string) { s.kmip.CloseClient(name) },
 		Status:      s.status,
 		Verify: func(ctx context.Context) (admin.VerifyReport, error) {
