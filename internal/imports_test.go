@@ -39,6 +39,7 @@ var table = []row{
 	{"users", []string{"kmip", "internal/*"}, []string{"net", "crypto/tls"}},
 	{"kmip", []string{"kmip/ttlv", "internal/*"}, nil},
 	{"kmip/kmipclient", []string{"kmip", "kmip/ttlv", "internal/*"}, nil},
+	{"kmip/kmipbench", []string{"kmip", "kmip/kmipclient", "kmip/ttlv", "internal/*"}, nil},
 	{"kmip/transcript", []string{"kmip/ttlv", "internal/*"}, nil},
 	{"kmip/operations", []string{"kmip", "kmip/ttlv", "keystore", "audit", "internal/*"}, []string{"net", "crypto/tls"}},
 	{"kmip/kmipserver", []string{"kmip", "kmip/ttlv", "kmip/operations", "internal/*"}, nil},
