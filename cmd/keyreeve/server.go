@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -106,11 +107,14 @@ func (a *app) settings(cmd *cobra.Command, s *serverOptions) (c config.Config, e
 // newLogger writes to standard error; its level can be changed later.
 func (a *app) newLogger(c config.Config, level *slog.LevelVar) *slog.Logger {
 	level.Set(c.LogLevel)
-	o := &slog.HandlerOptions{Level: level}
+	form := func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewTextHandler(w, o) }
 	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(a.err, o))
+		form = func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewJSONHandler(w, o) }
 	}
-	return slog.New(slog.NewTextHandler(a.err, o))
+	if a.toJournal() {
+		return slog.New(newJournalHandler(a.err, level, form))
+	}
+	return slog.New(form(a.err, &slog.HandlerOptions{Level: level}))
 }
 
 var errStopped = errors.New("the server stopped by itself")

@@ -3,7 +3,6 @@ package kmipserver
 import (
 	"crypto/sha256"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -121,11 +121,16 @@ func (c *conn) handshakeFailed(err error) {
 	attrs := []slog.Attr{slog.String("remote", c.remote), slog.String("kind", kind), slog.String("reason", message)}
 	if certs := c.tls.ConnectionState().PeerCertificates; len(certs) > 0 {
 		sum := sha256.Sum256(certs[0].Raw)
-		attrs = append(attrs,
-			slog.String("subject", clip(certs[0].Subject.String(), 256)),
-			slog.String("sha256", hex.EncodeToString(sum[:])))
+		fingerprint := strings.ReplaceAll(fmt.Sprintf("% X", sum), " ", ":") // as everywhere, so that it can be searched for
+		if !strings.Contains(message, fingerprint) {
+			attrs = append(attrs, slog.String("subject", clip(certs[0].Subject.String(), 256)), slog.String("sha256", fingerprint))
+		}
 	}
-	s.log.log(level, logKey{address: c.address, kind: kind}, "TLS handshake failed", attrs...)
+	what := "TLS handshake failed"
+	if level < slog.LevelWarn {
+		what = "connection ended without a client" // nothing has failed
+	}
+	s.log.log(level, logKey{address: c.address, kind: kind}, what, attrs...)
 }
 
 // clip shortens what a peer could make long.

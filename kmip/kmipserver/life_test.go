@@ -164,10 +164,13 @@ func TestRefusedHandshakeIsLogged(t *testing.T) {
 		if len(lines) != 1 {
 			t.Fatalf("logged %v, expected one line", lines)
 		}
-		for _, want := range []string{"remote=192.0.2.10:40000", "subject=", "kmipClient", "sha256=", "keyreeve client add"} {
+		for _, want := range []string{"remote=192.0.2.10:40000", "kmipClient", "SHA-256 ", "keyreeve client add"} {
 			if !strings.Contains(lines[0].Text, want) {
 				t.Errorf("the line does not have %q: %s", want, lines[0].Text)
 			}
+		}
+		if n := strings.Count(lines[0].Text, "kmipClient"); n != 1 {
+			t.Errorf("the line says %d times whose certificate it is: %s", n, lines[0].Text)
 		}
 	})
 }
