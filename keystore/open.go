@@ -86,7 +86,7 @@ func readMeta(kv KV) (m meta, err error) {
 	if family, err := occupied(kv); err != nil || family != 0 {
 		return m, errors.Join(err, fmt.Errorf("%w: its first record is gone, others are there; restore a backup", ErrCorrupt))
 	}
-	return m, fmt.Errorf("%w: the backend is empty; `keyreeve init` makes a new store, `keyreeve restore` brings one back from a backup", ErrNoStore)
+	return m, fmt.Errorf("%w: the backend is empty; `keyreeve init` makes a new store, `keyreeve backup restore` brings one back from a backup", ErrNoStore)
 }
 
 // occupied returns a family that has keys, 0 if none has.

@@ -83,7 +83,7 @@ type answer struct {
 }
 
 const (
-	hintRestore = "put back a backup of the whole data folder; what lies there now was not changed"
+	hintRestore = "restore a backup: move the folder away, and keyreeve backup restore FILE --data DIR; what lies there now was not changed"
 	hintKey     = "name the right one with --root-key FILE or --passphrase-file FILE; the store was not changed"
 )
 

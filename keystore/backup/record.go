@@ -19,7 +19,7 @@ import (
 var (
 	opCreate = keystore.Op{Name: "Create Backup", Class: keystore.OpChange, Urgent: true}
 	opForget = keystore.Op{Name: "Remove Backup", Class: keystore.OpChange}
-	opFiles  = keystore.Op{Name: "Keep Server Files", Class: keystore.OpChange}
+	opFiles  = keystore.Op{Name: "Keep Server Files", Class: keystore.OpChange, Urgent: true}
 	opTake   = keystore.Op{Name: "Read Server Files", Class: keystore.OpObserve}
 	opRead   = keystore.Op{Name: "Read Backups", Class: keystore.OpNone}
 )

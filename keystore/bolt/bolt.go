@@ -163,7 +163,7 @@ func (b *Backend) open(o Options) error {
 func (b *Backend) openFile(path string, flag int, _ os.FileMode) (*os.File, error) {
 	f, err := os.OpenFile(path, flag&^os.O_CREATE, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: nothing is at that path; `keyreeve init` makes a new store, `keyreeve restore` brings one back from a backup", ErrNoFile)
+		return nil, fmt.Errorf("%w: nothing is at that path; `keyreeve init` makes a new store, `keyreeve backup restore` brings one back from a backup", ErrNoFile)
 	}
 	if err != nil {
 		return nil, err
