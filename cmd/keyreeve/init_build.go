@@ -56,11 +56,19 @@ func (b *builder) build(ctx context.Context) (err error) {
 	if b.lock, err = durable.LockDir(string(stage)); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context, folder) error{b.makeKey, b.makeStore, b.check, b.settle} {
+	return inOrder(ctx, stage, []step{b.makeKey, b.makeStore, b.check, b.settle})
+}
+
+// A step is one of those that make a folder, in stage.
+type step func(ctx context.Context, stage folder) error
+
+// inOrder does the steps, and stops between two of them when ctx has ended.
+func inOrder(ctx context.Context, stage folder, steps []step) error {
+	for _, do := range steps {
 		if err := errInterrupted(ctx); err != nil {
 			return err
 		}
-		if err := step(ctx, stage); err != nil {
+		if err := do(ctx, stage); err != nil {
 			return cmp.Or(errInterrupted(ctx), err)
 		}
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -37,10 +36,8 @@ type restorer struct {
 	moved       bool   // it is in its place: from here on nothing is undone
 }
 
-type restoreStep func(context.Context, folder) error
-
-func (r *restorer) steps() []restoreStep {
-	return []restoreStep{r.takeKey, r.unpack, r.revive, r.look, r.settle}
+func (r *restorer) steps() []step {
+	return []step{r.takeKey, r.unpack, r.revive, r.look, r.settle}
 }
 
 // run leaves all or nothing. A step that is cut by a crash leaves the staging
@@ -60,15 +57,7 @@ func (r *restorer) run(ctx context.Context) (err error) {
 	if r.lock, err = durable.LockDir(string(stage)); err != nil {
 		return err
 	}
-	for _, step := range r.steps() {
-		if err := errInterrupted(ctx); err != nil {
-			return err
-		}
-		if err := step(ctx, stage); err != nil {
-			return cmp.Or(errInterrupted(ctx), err)
-		}
-	}
-	return nil
+	return inOrder(ctx, stage, r.steps())
 }
 
 // takeKey comes first: with a wrong key the rest would be work for nothing.
