@@ -265,28 +265,6 @@ func (t *taking) walk(tx *Tx) error {
 
 func compareUIDs(a, b UID) int { return bytes.Compare(a[:], b[:]) }
 
-// eachPage opens every page of a vCenter from a key on.
-func (tx *Tx) eachPage(vc VCenterID, from UID, fn func(key UID, page int, plain []byte) error) error {
-	prefix := []byte{familyRecord, byte(KindInventory), useRecord}
-	var failed error
-	err := tx.kv.Range(prefix, append(bytes.Clone(prefix), from[:]...), func(at, sealed []byte) bool {
-		key, of, page, ok := splitUseID(at[1:])
-		if !ok || of != vc {
-			return true
-		}
-		defer tx.release(tx.used)
-		slot := tx.slot()
-		if slot.plain, _, failed = tx.box.open(slot.plain, familyRecord, at[1:], sealed); failed == nil {
-			failed = fn(key, page, slot.plain)
-		}
-		return failed == nil
-	})
-	if failed != nil {
-		return failed
-	}
-	return err
-}
-
 // inBatches calls fn with parts of the keys that fit one transaction.
 func (t *taking) inBatches(keys []UID, fn func(part []UID) error) error {
 	for len(keys) > 0 {
@@ -324,38 +302,6 @@ func (t *taking) keep() error {
 	})
 }
 
-// putUses writes all pages of a key, and removes those beyond. added tells that
-// it had none.
-func (tx *Tx) putUses(key UID, vc VCenterID, uses []KeyUse, stored int) (added bool, err error) {
-	pages := pagesOf(len(uses))
-	for page := range max(pages, stored) {
-		id := useID(key, vc, page)
-		old, err := tx.versionOf(id)
-		if err != nil {
-			return false, err
-		}
-		switch {
-		case page < pages:
-			encodeUses(&tx.plain, uses, page, 0)
-			_, err = tx.writeRecord(familyRecord, id, old)
-		case old != 0:
-			err = tx.deleteRecord(familyRecord, id, old)
-		}
-		if err != nil {
-			return false, err
-		}
-		added = added || page == 0 && old == 0
-	}
-	return added, nil
-}
-
-// versionOf opens a record for its version; 0 if there is none.
-func (tx *Tx) versionOf(id []byte) (uint64, error) {
-	defer tx.release(tx.used)
-	_, version, err := tx.openRecord(id)
-	return version, err
-}
-
 // mark notes of what a complete report does not name any more with which one
 // that began. A crash after this and before accept leaves marks of a report to
 // come, and the next complete one counts as their first.
@@ -369,61 +315,6 @@ func (t *taking) mark() error {
 			}
 			return nil
 		})
-	})
-}
-
-func (tx *Tx) markAbsent(id []byte, epoch uint64) error {
-	defer tx.release(tx.used)
-	plain, version, err := tx.openRecord(id)
-	if err != nil || version == 0 {
-		return err
-	}
-	p, err := decodeUses(plain)
-	if err != nil {
-		return err
-	}
-	all := tx.plain.Begin(tagUses)
-	tx.plain.LongInteger(tagAbsent, int64(epoch))
-	tx.plain.LongInteger(tagTotal, int64(p.total))
-	for _, u := range p.uses {
-		u.encode(&tx.plain)
-	}
-	tx.plain.End(all)
-	_, err = tx.writeRecord(familyRecord, id, version)
-	return err
-}
-
-// maxLost is how many of the keys that are missing a vCenter's record lists.
-const maxLost = 100
-
-// verify counts the named keys that the store does not have, or has destroyed.
-// They are guarded by now, so no Destroy can slip between this and accept.
-func (t *taking) verify() error {
-	return t.see(func(tx *Tx) error {
-		v := &t.v
-		v.Missing, v.Destroyed, v.Foreign, v.Lost = uint64(len(t.strange)), 0, 0, nil
-		lost := slices.Clone(t.strange)
-		for key, n := range t.named {
-			level := tx.used
-			o, err := tx.stored(key)
-			switch {
-			case err != nil:
-				return err
-			case o == nil && n.ours:
-				v.Missing++
-				lost = append(lost, key.String())
-			case o == nil:
-			case o.State.destroyed():
-				v.Destroyed++
-				lost = append(lost, key.String())
-			case !v.owns(o.Group):
-				v.Foreign++
-			}
-			tx.release(level)
-		}
-		slices.Sort(lost)
-		v.Lost = lost[:min(len(lost), maxLost)]
-		return nil
 	})
 }
 
@@ -453,22 +344,6 @@ func (t *taking) accept() error {
 		return nil
 	})
 }
-
-// alarm says in the log what has become worse since the last report.
-func (t *taking) alarm(before, now *vcenter) {
-	log := t.store.cfg.Logger.With("vcenter", now.ID.String(), "name", now.Name)
-	if now.Missing > 0 && now.Missing != before.Missing {
-		log.Error("keystore: machines use keys that this store does not have; bring them back from a backup before a host restarts", "keys", now.Missing, "some", some(now.Lost))
-	}
-	if now.Destroyed > 0 && now.Destroyed != before.Destroyed {
-		log.Error("keystore: machines use keys that were destroyed; bring them back: keyreeve key recover", "keys", now.Destroyed, "some", some(now.Lost))
-	}
-	if now.Foreign > 0 && now.Foreign != before.Foreign {
-		log.Warn("keystore: the inventory names keys of groups that are not this vCenter's; they count as in use", "keys", now.Foreign)
-	}
-}
-
-func some(keys []string) []string { return keys[:min(len(keys), 5)] }
 
 // release frees what is ripe, unless that needs a person.
 func (t *taking) release() error {
@@ -500,25 +375,4 @@ func (t *taking) free(keys []UID, reason string) error {
 			return nil
 		})
 	})
-}
-
-// deleteUses removes all pages of a key.
-func (tx *Tx) deleteUses(key UID, vc VCenterID) error {
-	id := useID(key, vc, 0)
-	prefix := recordKey(familyRecord, id[:len(id)-2])
-	var ids [][]byte
-	err := tx.kv.Range(prefix, nil, func(at, _ []byte) bool {
-		ids = append(ids, bytes.Clone(at[1:]))
-		return true
-	})
-	for _, id := range ids {
-		version, failed := tx.versionOf(id)
-		if failed == nil {
-			failed = tx.deleteRecord(familyRecord, id, version)
-		}
-		if err = errors.Join(err, failed); err != nil {
-			return err
-		}
-	}
-	return err
 }
