@@ -69,32 +69,32 @@ func TestKeeperSignsWhenSomethingHappened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t, 700, audit.Retention{}, nil)
 		o.run(t, func() {
-			time.Sleep(time.Hour)
+			pass(time.Hour)
 			if len(o.made) != 0 {
 				t.Errorf("signed an empty journal: %v", o.made)
 			}
 			mustAppend(t, o.j, "a")
-			time.Sleep(10 * time.Second)
+			pass(10 * time.Second)
 			if len(o.made) != 1 { // ten minutes have passed since the last
 				t.Fatalf("%d checkpoints", len(o.made))
 			}
 			mustAppend(t, o.j, "b")
-			time.Sleep(9 * time.Minute)
+			pass(9 * time.Minute)
 			if len(o.made) != 1 {
 				t.Errorf("signed after nine minutes")
 			}
-			time.Sleep(2 * time.Minute)
+			pass(2 * time.Minute)
 			if len(o.made) != 2 || o.made[1].Position != o.j.End() {
 				t.Errorf("not signed after eleven minutes")
 			}
 			o.fill(t, 4)
-			time.Sleep(10 * time.Second)
+			pass(10 * time.Second)
 			if n := len(o.made); n <= 2 {
 				t.Errorf("a finished segment was not signed at once")
 			}
-			time.Sleep(24 * time.Hour)
+			pass(24 * time.Hour)
 			n := len(o.made)
-			time.Sleep(24 * time.Hour)
+			pass(24 * time.Hour)
 			if len(o.made) != n {
 				t.Errorf("an idle journal was signed again")
 			}
@@ -108,12 +108,12 @@ func TestKeeperSignsAfterSoManyEntries(t *testing.T) {
 		mustAppend(t, o.j, "a")
 		o.run(t, func() {
 			mustAppend(t, o.j, slices.Repeat([]string{"b"}, 99)...)
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			if len(o.made) != 1 {
 				t.Errorf("%d checkpoints after 99 entries", len(o.made))
 			}
 			mustAppend(t, o.j, "c")
-			time.Sleep(10 * time.Second)
+			pass(10 * time.Second)
 			if len(o.made) != 2 {
 				t.Errorf("%d checkpoints after 100 entries", len(o.made))
 			}
@@ -149,7 +149,7 @@ func TestRetention(t *testing.T) {
 				o.run(t, func() {
 					o.fill(t, 16)
 					before := o.d.snapshot()
-					time.Sleep(2 * day)
+					pass(2 * day)
 					o.mustHaveTaken(t, before, c.takes, c.r)
 				})
 			})
@@ -218,4 +218,10 @@ func TestArchiveTakesNothingUnsigned(t *testing.T) {
 	if _, _, err := j.HashAt(all[0].End.Seq - 1); !errors.Is(err, audit.ErrArchived) {
 		t.Errorf("got %v, want ErrArchived", err)
 	}
+}
+
+// pass lets time go by in a bubble, and then all that is due happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }

@@ -118,6 +118,7 @@ type collector struct {
 	messages []string
 	hangUp   int // close a connection after so many messages; 0: never
 	deaf     bool
+	over     chan struct{} // the test has ended
 	conns    int
 }
 
@@ -140,7 +141,8 @@ func newCollector(t *testing.T) *collector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &collector{roots: x509.NewCertPool()}
+	c := &collector{roots: x509.NewCertPool(), over: make(chan struct{})}
+	t.Cleanup(func() { close(c.over) })
 	c.roots.AddCert(leaf)
 	c.listener, err = tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
 	if err != nil {
@@ -166,7 +168,8 @@ func (c *collector) serve(conn net.Conn) {
 	limit, deaf := c.hangUp, c.deaf
 	c.mu.Unlock()
 	if deaf {
-		time.Sleep(time.Minute)
+		<-c.over
+		return
 	}
 	r := bufio.NewReader(conn)
 	for n := 0; limit == 0 || n < limit; n++ {
@@ -286,7 +289,9 @@ func mustBeMessages(t *testing.T, c *collector) {
 func TestSyslogServerThatHangsUp(t *testing.T) {
 	b, c := newBench(t), newCollector(t)
 	b.append(t, 20)
+	c.mu.Lock()
 	c.hangUp = 30
+	c.mu.Unlock()
 	f := b.forwarder(t, c.syslog("logs.example"))
 	run(f, func() {
 		eventually(t, "it was tried again", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.conns > 1 })
@@ -325,15 +330,21 @@ func TestSyslogServerIsChecked(t *testing.T) {
 // No release waits for a syslog server that reads nothing.
 func TestDeafSyslogServerHoldsNothingUp(t *testing.T) {
 	b, c := newBench(t), newCollector(t)
+	c.mu.Lock()
 	c.deaf = true
+	c.mu.Unlock()
 	f := b.forwarder(t, c.syslog("logs.example"))
-	ctx, cancel := context.WithCancel(context.Background())
-	go f.Run(ctx)
-	defer cancel()
-	begun := time.Now()
-	b.append(t, 3000)
-	if took := time.Since(begun); took > 20*time.Second {
-		t.Errorf("6,000 events took %s", took)
+	var ended time.Time
+	run(f, func() {
+		begun := time.Now()
+		b.append(t, 3000)
+		if took := time.Since(begun); took > 20*time.Second {
+			t.Errorf("6,000 events took %s", took)
+		}
+		ended = time.Now()
+	})
+	if took := time.Since(ended); took > 10*time.Second {
+		t.Errorf("the end waited %s for it", took)
 	}
 	if f.Settled() != 0 {
 		t.Error("what nobody has read is settled")

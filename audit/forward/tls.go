@@ -82,6 +82,8 @@ func (s *Syslog) Send(ctx context.Context, first audit.Line, lines []audit.Line,
 		s.drop()
 		return err
 	}
+	conn := s.conn
+	defer context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(time.Unix(1, 0)) })() // the end does not wait for who reads nothing
 	if _, err := s.conn.Write(s.buf); err != nil {
 		s.drop()
 		return fmt.Errorf("sending to the syslog server at %s: %w", s.cfg.Address, err)
