@@ -93,9 +93,7 @@ func converse(t *testing.T, server *kmiptest.Server, version uint16, planted map
 	must(err)
 	_, err = c.Get(ctx, registered)
 	must(err)
-	var number kmip.Attribute
-	number = kmip.IntegerAttribute("x-Number", 987654)
-	_, err = c.AddAttribute(ctx, made, number)
+	_, err = c.AddAttribute(ctx, made, kmip.IntegerAttribute("x-Number", 987654))
 	must(err)
 	_, err = c.AddAttribute(ctx, made, kmip.TextAttribute("x-Owner", "Mister Smith"))
 	must(err)
