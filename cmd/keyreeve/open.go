@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keyreeve/keyreeve/audit"
 	"github.com/keyreeve/keyreeve/internal/config"
 	"github.com/keyreeve/keyreeve/internal/durable"
+	"github.com/keyreeve/keyreeve/internal/secret"
 	"github.com/keyreeve/keyreeve/keystore"
 	"github.com/keyreeve/keyreeve/keystore/bolt"
+	"github.com/keyreeve/keyreeve/keystore/rootkey"
 )
 
 // A vault is a data folder that is open: its lock, file, journal and store.
@@ -33,6 +36,8 @@ type opening struct {
 	// before, if not nil, runs when the files are open and nothing in them has
 	// been trusted or changed yet.
 	before func(context.Context, *vault) error
+	// key, if not nil, gets the root key in place of the configuration.
+	key func() (*secret.Bytes, string, error)
 }
 
 // open opens the folder, or fails and leaves nothing open.
@@ -65,9 +70,15 @@ func (a *app) openParts(ctx context.Context, v *vault, how opening) (err error) 
 			return err
 		}
 	}
-	key, from, err := a.rootKey(v.folder, keyOptions{file: how.config.RootKeyFile, passphrase: how.config.PassphraseFile})
+	get := how.key
+	if get == nil {
+		get = func() (*secret.Bytes, string, error) {
+			return a.rootKey(v.folder, keyOptions{file: how.config.RootKeyFile, passphrase: how.config.PassphraseFile})
+		}
+	}
+	key, from, err := get()
 	if err != nil {
-		return err
+		return v.folder.interrupted(err)
 	}
 	defer key.Clear()
 	v.keyFrom = from
@@ -80,6 +91,20 @@ func (a *app) openParts(ctx context.Context, v *vault, how opening) (err error) 
 		return err
 	}
 	v.store, err = keystore.Open(ctx, v.storeConfig(a, how, key))
+	return v.folder.interrupted(err)
+}
+
+// interrupted says of a root key that is wrong or gone that a change of it was
+// interrupted, if that is how it looks.
+func (f folder) interrupted(err error) error {
+	if !errors.Is(err, keystore.ErrWrongRootKey) && !errors.Is(err, rootkey.ErrMissing) {
+		return err
+	}
+	for _, staged := range []string{f.rootKey() + ".new", f.passphrase() + ".new"} {
+		if _, gone := os.Stat(staged); gone == nil {
+			return &failure{exitWrongKey, err, "there is " + staged + ": a change of the root key was interrupted; finish it with keyreeve rootkey change"}
+		}
+	}
 	return err
 }
 
