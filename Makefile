@@ -14,17 +14,27 @@ NOCGO     = CGO_ENABLED=0 $(GO)
 SHELL         = /bin/bash
 .SHELLFLAGS   = -eu -o pipefail -c
 .DEFAULT_GOAL = help
-.PHONY: help build run test race fuzz lint vuln interop power conformance conformance-server bench long clean
+.PHONY: help build keyreeve run lab demo test test-lab race fuzz lint vuln interop power conformance conformance-server bench long clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## build bin/keyreeve
+build: ## build all programs into bin/
+	$(NOCGO) build -trimpath -o bin/ ./cmd/...
+
+# The server alone: the lab links vCenter's simulator, which takes long to build.
+keyreeve:
 	$(NOCGO) build -trimpath -o bin/ ./cmd/keyreeve
 
-run: build ## build, make a store in ./keyreeve-data on first use, serve KMIP on 5696
+run: keyreeve ## build, make a store in ./keyreeve-data on first use, serve KMIP on 5696
 	@test -e $(DATA)/store.db || bin/keyreeve init --data $(DATA)
 	@exec bin/keyreeve server --data $(DATA)
+
+lab: build ## build, start a lab (server, vCenter, OVHcloud), stay until Ctrl-C (LAB=flags)
+	@exec bin/keyreeve-lab $(LAB)
+
+demo: build ## build, walk through the vendor's guide once in a lab, and prove each step
+	@bin/keyreeve-lab demo
 
 test: ## every test that needs only Go
 	$(NOCGO) vet ./...
@@ -44,8 +54,8 @@ fuzz: ## each fuzz test for FUZZTIME
 
 lint: ## gofmt, go vet with every build tag, staticcheck, go.mod tidy, govulncheck
 	@unformatted=$$(gofmt -l $$(find . -name '*.go' -not -path './.*')); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
-	$(GO) vet -tags interop,power,long ./...
-	$(GO) run $(STATICCHECK) -tags interop,power,long ./...
+	$(GO) vet -tags interop,power,long,lab ./...
+	$(GO) run $(STATICCHECK) -tags interop,power,long,lab ./...
 	$(GO) mod tidy -diff
 	@$(MAKE) --no-print-directory vuln
 
@@ -58,10 +68,13 @@ vuln: ## govulncheck alone (needs vuln.go.dev)
 	fi; exit $$code
 
 # -run fits every test; an empty run is an error: it would prove nothing.
-interop: build ## programs that are not ours (needs /usr/bin/python3 with python3-pykmip, systemd-analyze, promtool)
+interop: keyreeve ## programs that are not ours (needs /usr/bin/python3 with python3-pykmip, systemd-analyze, promtool)
 	@$(MAKE) --no-print-directory tagged TAG=interop TIME=15m
 
-power: build ## SIGKILL, strace, a full disk and failing syncs on the real binary (needs strace)
+test-lab: ## whole labs: 500 machines, the key server killed in the middle, the README's transcript
+	@$(MAKE) --no-print-directory tagged TAG=lab TIME=15m
+
+power: keyreeve ## SIGKILL, strace, a full disk and failing syncs on the real binary (needs strace)
 	@$(MAKE) --no-print-directory tagged TAG=power TIME=25m SKIP='Long$$$$'
 
 .PHONY: tagged
@@ -71,10 +84,10 @@ tagged:
 	$(GO) test -tags $(TAG) -count=1 -v -timeout $(TIME) -skip '$(SKIP)' $${packages:?no test has the tag $(TAG)} 2>&1 | tee $$log; \
 	grep -q '^--- PASS' $$log || { echo "$(TAG): no test ran"; exit 1; }
 
-conformance: build ## OASIS test cases over TLS (KMIP_CASES=folder, KMIPCONF=folder of the runner)
+conformance: keyreeve ## OASIS test cases over TLS (KMIP_CASES=folder, KMIPCONF=folder of the runner)
 	.ci/conformance
 
-conformance-server: build ## a server in the set-up of the OASIS cases, on ADDR=host:port, until it is killed
+conformance-server: keyreeve ## a server in the set-up of the OASIS cases, on ADDR=host:port, until it is killed
 	@ADDR='$(ADDR)' exec .ci/conformance-server
 
 bench: ## benchmarks that need only Go

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,25 +24,44 @@ import (
 // govc is VMware's own command line, out of the same version of govmomi that
 // the simulator comes from.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(folder{m}, map[string]func(){
 		"keyreeve-lab": main,
 		"govc":         func() { os.Exit(cli.Run(os.Args[1:])) },
 	})
 }
 
-// keyreeve builds the real program, once.
-func keyreeve(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "keyreeve-lab-test-")
-	if err != nil {
-		t.Fatal(err)
+// folder gives the tests, not the commands that scripts call, a place for
+// programs.
+type folder struct{ *testing.M }
+
+// Run is testing.M's.
+func (f folder) Run() int {
+	var err error
+	if programs, err = os.MkdirTemp("", "keyreeve-lab-test-"); err != nil {
+		panic(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	path := filepath.Join(dir, "keyreeve")
+	defer func() { _ = os.RemoveAll(programs) }()
+	return f.M.Run()
+}
+
+// built is the real program, built once for all tests.
+var built = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(programs, "keyreeve")
 	build := exec.Command("go", "build", "-o", path, "github.com/keyreeve/keyreeve/cmd/keyreeve")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building keyreeve: %v\n%s", err, out)
+		return "", fmt.Errorf("building keyreeve: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+var programs string // where it goes
+
+func keyreeve(t *testing.T) string {
+	t.Helper()
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }

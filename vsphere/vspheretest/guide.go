@@ -1,11 +1,13 @@
 package vspheretest
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -272,7 +274,7 @@ func (g *Guide) encrypt(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	g.vm = list[0]
+	g.vm = slices.MinFunc(list, func(a, b *object.VirtualMachine) int { return cmp.Compare(a.InventoryPath, b.InventoryPath) })
 	made, err := methods.GenerateKey(ctx, g.vim, &types.GenerateKey{This: g.keys.Reference(), KeyProvider: &types.KeyProviderId{Id: g.Provider}})
 	if err != nil {
 		return "", err
@@ -315,7 +317,7 @@ func (g *Guide) encrypted(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("disk %d of %s has the key %v", v.Key, m.Name, key)
 		}
 	}
-	return fmt.Sprintf("%s: home and %d disks have key %s", m.Name, n, g.key.KeyId), nil
+	return fmt.Sprintf("%s: home and disks (%d) have key %s", m.Name, n, g.key.KeyId), nil
 }
 
 func (g *Guide) machine(ctx context.Context) (m mo.VirtualMachine, err error) {
