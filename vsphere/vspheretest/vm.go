@@ -56,6 +56,9 @@ func (v *VCenter) machine(ctx *simulator.Context, ref types.ManagedObjectReferen
 
 func look(ctx *simulator.Context, vm *simulator.VirtualMachine) (m machine) {
 	ctx.WithLock(vm, func() {
+		if m.ref, m.name = vm.Self, vm.Name; vm.Config == nil { // see Change
+			return
+		}
 		m = machine{
 			ref: vm.Self, name: vm.Name, uuid: vm.Config.Uuid, template: vm.Config.Template,
 			poweredOff: vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOff,
