@@ -139,7 +139,8 @@ func (c *OVHcloud) changeKMS(w http.ResponseWriter, r *http.Request, s *cloud) {
 	t := c.begin(s, "updateKmsVmEncryption", a)
 	t.check = func() error { return c.matches(a.ip, req.SSLThumbprint) }
 	t.done = func() {
-		a.thumbprint, a.state = req.SSLThumbprint, "delivered"
+		s.state, a.state, a.open = "enabled", "delivered", true // one whose registration had failed is open now
+		a.thumbprint = req.SSLThumbprint
 		if req.Description != nil {
 			a.description = *req.Description
 		}
