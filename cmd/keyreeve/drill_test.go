@@ -154,7 +154,11 @@ func swapped(b []byte, i, j int) []byte {
 
 var spoiltDrills = []spoilt{
 	{"first byte", exitDamaged, flipped(func([]byte) int { return 0 })},
-	{"its recipient", exitWrongKey, flipped(func(b []byte) int { return bytes.IndexByte(b, '>') + 40 })},
+	{"its recipient", exitWrongKey, func(b []byte) []byte { // still base64: what is none is damage
+		at := bytes.IndexByte(b, '>') + 40
+		b[at] = map[bool]byte{true: 'B', false: 'A'}[b[at] == 'A']
+		return b
+	}},
 	{"its head's sum", exitDamaged, flipped(func(b []byte) int { return bytes.Index(b, []byte("\n--- ")) + 10 })},
 	{"its nonce", exitDamaged, flipped(func(b []byte) int { return payload(b) - 5 })},
 	{"the first chunk", exitDamaged, flipped(func(b []byte) int { return payload(b) + 1000 })},
