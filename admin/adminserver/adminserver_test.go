@@ -51,6 +51,7 @@ type world struct {
 	ahead    atomic.Int64 // of the clock, in nanoseconds
 	log      buffer
 	backups  fakeBackups
+	certs    fakeCertificates
 
 	mu     sync.Mutex
 	closed []string // clients whose connections were to be closed
@@ -135,8 +136,8 @@ func (w *world) serve(t *testing.T) {
 		CloseClient: func(name string) { w.mu.Lock(); w.closed = append(w.closed, name); w.mu.Unlock() },
 		Status:      func(context.Context) admin.Status { return admin.Status{Version: "test", Ready: true} },
 		Verify:      func(context.Context) (admin.VerifyReport, error) { return admin.VerifyReport{Objects: 7}, nil },
-		Backups:     &w.backups,
-		Logger:      slog.New(slog.NewTextHandler(&w.log, nil)), Now: w.now,
+		Backups:     &w.backups, Certificates: &w.certs,
+		Logger: slog.New(slog.NewTextHandler(&w.log, nil)), Now: w.now,
 	})
 	w.server = s
 	w.socket = filepath.Join(w.dir, "admin.sock")

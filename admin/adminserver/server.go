@@ -38,8 +38,10 @@ type Config struct {
 	Status      func(context.Context) admin.Status
 	Verify      func(context.Context) (admin.VerifyReport, error) // checks store and journal while they are in use
 	Backups     Backups
-	Logger      *slog.Logger     // nil discards
-	Now         func() time.Time // nil means time.Now
+	// Certificates are the server's own.
+	Certificates Certificates
+	Logger       *slog.Logger     // nil discards
+	Now          func() time.Time // nil means time.Now
 }
 
 // Server answers the admin API. Its methods may be called from many goroutines.

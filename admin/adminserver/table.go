@@ -25,6 +25,10 @@ func routes() []route {
 		get("/v1/status", viewers|agents, "how the server is", (*Server).status),
 		post("/v1/verify", operators, "check the whole store and journal while they are in use", (*Server).verify),
 
+		get("/v1/certificate", viewers|agents, "the server's certificate in use, and the other one", (*Server).showCertificates),
+		post("/v1/certificate/stage", operators|agents, "make the server's next certificate, which nothing uses yet", (*Server).stageCertificate),
+		post("/v1/certificate/use", operators|agents, "put the staged certificate to use, or the one before again", (*Server).useCertificate),
+
 		get("/v1/backups", viewers, "the backups that were verified, newest first", (*Server).listBackups),
 		post("/v1/backups", operators, "make a backup, and answer when it is verified", (*Server).createBackup),
 		get("/v1/backups/progress", viewers, "how far the backup is that is being made", (*Server).backupProgress),

@@ -56,7 +56,10 @@ func (s *service) build() {
 			return s.vault.verifyOpen(ctx, s.app, s.logger)
 		},
 		Backups: s.keeper,
-		Logger:  s.logger, Now: s.app.now,
+		Certificates: &certificates{
+			folder: s.vault.folder, ca: s.ca, reloader: s.reloader, now: s.app.now, logger: s.logger,
+		},
+		Logger: s.logger, Now: s.app.now,
 	})
 	s.web = newWeb(s)
 }

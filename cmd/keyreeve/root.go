@@ -64,7 +64,7 @@ func (a *app) root() *cobra.Command {
 	cmd.AddCommand(a.initCommand(o), a.serverCommand(o), a.clientCommand(o), a.userCommand(o), a.keyCommand(o), a.inventoryCommand(o), a.adminCommand(o), a.backupCommand(o),
 		a.thumbprintCommand(o), a.verifyCommand(o), a.versionCommand(o))
 	cmd.AddCommand(a.decodeCommand(o), a.recordCommand(o), a.configCommand(o), a.statusCommand(o), a.doctorCommand(o), a.benchCommand(o))
-	cmd.AddCommand(a.auditCommand(o), a.rootKeyCommand(o))
+	cmd.AddCommand(a.auditCommand(o), a.rootKeyCommand(o), a.certificateCommand(o))
 	a.addCompletions(cmd, o)
 	return cmd
 }

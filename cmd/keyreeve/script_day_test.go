@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/kmip/kmipclient"
 )
 
@@ -49,4 +51,17 @@ func cmdSame(ts *testscript.TestScript, _ bool, args []string) {
 	if n == 0 {
 		ts.Fatalf("%s names no keys", args[1])
 	}
+}
+
+// swapcert puts the server's other certificate to use, by the fingerprint that
+// certificate show has of it.
+func cmdSwapCert(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Check(ts.Exec("keyreeve", "certificate", "show", "-o", "json"))
+	var all admin.ServerCertificates
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &all))
+	if all.Other == nil {
+		ts.Fatalf("there is no other certificate")
+	}
+	ts.Check(ts.Exec("keyreeve", "certificate", "use", all.Other.SHA256))
+	ts.Check(ts.Exec("keyreeve", "certificate", "use", all.Other.SHA256)) // again: nothing is done
 }

@@ -68,6 +68,7 @@ func TestScripts(t *testing.T) {
 			"nocore":   cmdNoCore,
 			"many":     cmdMany,
 			"same":     cmdSame,
+			"swapcert": cmdSwapCert,
 		},
 	})
 }
