@@ -36,6 +36,7 @@ func (v *VCenter) overlays() map[string]mo.Reference {
 		"HostSystem":        &hosts{overlay{v.alias("HostSystem"), v}},
 		"Folder":            &folders{overlay{v.alias("Folder"), v}},
 		"Datacenter":        &datacenters{overlay{v.alias("Datacenter"), v}},
+		"PropertyCollector": &collectors{overlay{v.alias("PropertyCollector"), v}},
 	}
 }
 
@@ -48,13 +49,14 @@ func (v *VCenter) alias(kind string) types.ManagedObjectReference {
 // in a session, and an object that wraps one of the simulator's ends the
 // process where that is cast.
 func (v *VCenter) install(reg *simulator.Registry) {
-	answers := map[string]map[string]bool{}
+	reg.AddHandler(&listener{v.alias("Listener"), &v.watches})
+	v.answers = map[string]map[string]bool{}
 	for kind, o := range v.overlays() {
 		reg.Put(o)
-		answers[kind] = methodsOf(o)
+		v.answers[kind] = methodsOf(o)
 	}
 	reg.Handler = func(_ *simulator.Context, m *simulator.Method) (mo.Reference, types.BaseMethodFault) {
-		if answers[m.This.Type][m.Name] {
+		if v.answers[m.This.Type][m.Name] {
 			m.This = v.alias(m.This.Type)
 		}
 		return nil, nil

@@ -19,6 +19,7 @@
 //	dispatch.go    which call goes where
 //	provider.go    key providers, their servers, the certificates of both sides
 //	manager*.go    CryptoManagerKmip, call by call
+//	updates*.go    waiting for updates, of thousands of machines
 //	conversation.go  what vCenter says to a key server, in its order
 //	connector.go   who speaks KMIP; ours by default, another client in tests
 //	network.go     the way to the servers, with a firewall and faults

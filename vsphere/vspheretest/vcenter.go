@@ -97,6 +97,8 @@ type VCenter struct {
 	keys      keys
 	hosts     hostKeys
 	policies  policies
+	watches   watches
+	answers   map[string]map[string]bool // calls of the overlay's, by type; fixed once it is installed
 
 	ctx     context.Context // of work in the background; ends with Close
 	cancel  context.CancelFunc
