@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,28 +13,8 @@ import (
 	"github.com/keyreeve/keyreeve/internal/config"
 )
 
-func TestJournalLines(t *testing.T) {
-	var out bytes.Buffer
-	level := &slog.LevelVar{}
-	logger := slog.New(newJournalHandler(&out, level, func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewTextHandler(w, o) }))
-	logger.Debug("not wanted")
-	logger.Info("one")
-	logger.With("a", 1).Warn("two")
-	logger.WithGroup("g").Error("three", "time", 3)
-	want := "<6>level=INFO msg=one\n<4>level=WARN msg=two a=1\n<3>level=ERROR msg=three g.time=3\n"
-	if got := out.String(); got != want {
-		t.Errorf("%s", got)
-	}
-	level.Set(slog.LevelDebug)
-	out.Reset()
-	logger.Debug("wanted")
-	if out.String() != "<7>level=DEBUG msg=wanted\n" {
-		t.Errorf("%s", out.String())
-	}
-}
-
-// TestToJournal: the variable alone is not enough, a file elsewhere gets the time.
-func TestToJournal(t *testing.T) {
+// TestLogForTheJournal: lines have their priority, and no time.
+func TestLogForTheJournal(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -46,16 +25,7 @@ func TestToJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := testApp(&bytes.Buffer{})
-	for variable, want := range map[string]bool{
-		fmt.Sprintf("%d:%d", st.Dev, st.Ino):   true,
-		fmt.Sprintf("%d:%d", st.Dev, st.Ino+1): false,
-		"":                                     false,
-	} {
-		a.err, a.environ = file, []string{"JOURNAL_STREAM=" + variable}
-		if got := a.toJournal(); got != want {
-			t.Errorf("%q: %v", variable, got)
-		}
-	}
+	a.err = file
 	a.environ = []string{fmt.Sprintf("JOURNAL_STREAM=%d:%d", st.Dev, st.Ino)}
 	a.newLogger(config.Default(), &slog.LevelVar{}).Warn("a word")
 	text, err := os.ReadFile(file.Name())

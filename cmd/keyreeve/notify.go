@@ -1,25 +1,6 @@
 package main
 
-import (
-	"net"
-	"strings"
-)
+import "github.com/keyreeve/keyreeve/internal/program"
 
-// notify tells the service manager how the server is, as sd_notify(3) does,
-// where one has asked for it.
-func (a *app) notify(state string) error {
-	address := a.env("NOTIFY_SOCKET")
-	if address == "" {
-		return nil
-	}
-	if name, abstract := strings.CutPrefix(address, "@"); abstract {
-		address = "\x00" + name
-	}
-	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: address, Net: "unixgram"})
-	if err != nil {
-		return err
-	}
-	_, err = c.Write([]byte(state))
-	_ = c.Close()
-	return err
-}
+// notify tells the service manager how the server is, where one has asked for it.
+func (a *app) notify(state string) error { return program.Notify(a.env("NOTIFY_SOCKET"), state) }

@@ -2,15 +2,13 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
-	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
+
+	"github.com/keyreeve/keyreeve/internal/program"
 )
 
 // show prints value as JSON, or calls table with a writer that aligns columns
@@ -37,49 +35,13 @@ func (o *options) checkOutput(cmd *cobra.Command) error {
 	return nil
 }
 
-func line(w io.Writer, columns ...string) {
-	for i, c := range columns {
-		columns[i] = printable(c)
-	}
-	_, _ = fmt.Fprintln(w, strings.Join(columns, "\t"))
-}
+func line(w io.Writer, columns ...string) { program.Line(w, columns...) }
 
-// printable escapes what would move the cursor, break the table or turn the text
-// around: names and attributes are what clients made them.
-func printable(s string) string {
-	if strings.IndexFunc(s, unprintable) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		if unprintable(r) {
-			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
-
-func unprintable(r rune) bool { return !unicode.IsPrint(r) }
+func printable(s string) string { return program.Printable(s) }
 
 // field is a line of a single record; empty values are left out.
-func field(w io.Writer, name, value string) {
-	if value != "" {
-		line(w, name, value)
-	}
-}
+func field(w io.Writer, name, value string) { program.Field(w, name, value) }
 
-func date(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format("2006-01-02 15:04:05Z")
-}
+func date(t time.Time) string { return program.Date(t) }
 
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
+func dash(s string) string { return program.Dash(s) }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keyreeve/keyreeve/internal/config"
+	"github.com/keyreeve/keyreeve/internal/program"
 )
 
 const serverHelp = `Serves the store in the data folder: KMIP over mutual TLS on --listen, metrics and
@@ -111,8 +112,8 @@ func (a *app) newLogger(c config.Config, level *slog.LevelVar) *slog.Logger {
 	if c.LogFormat == "json" {
 		form = func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewJSONHandler(w, o) }
 	}
-	if a.toJournal() {
-		return slog.New(newJournalHandler(a.err, level, form))
+	if program.ToJournal(a.err, a.env("JOURNAL_STREAM")) {
+		return slog.New(program.NewJournalHandler(a.err, level, form))
 	}
 	return slog.New(form(a.err, &slog.HandlerOptions{Level: level}))
 }

@@ -3,10 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
-	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/keyreeve/keyreeve/internal/program"
 )
 
 func (a *app) versionCommand(o *options) *cobra.Command {
@@ -22,21 +22,4 @@ func (a *app) versionCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-// version says what was built: the module's version, or the commit, and with
-// which Go.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	name := info.Main.Version
-	if name == "" || name == "(devel)" {
-		name = "devel"
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && name == "devel" {
-			name += " " + s.Value[:min(12, len(s.Value))]
-		}
-	}
-	return fmt.Sprintf("%s (%s %s/%s)", name, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-}
+func version() string { return program.Version() }

@@ -1,4 +1,4 @@
-package main
+package program
 
 import (
 	"bytes"
@@ -12,16 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// toJournal tells whether standard error goes to systemd's journal, as
-// systemd.exec(5) has a program find out. It is asked of the file itself: a
-// variable that was inherited says nothing about where a shell has sent it.
-func (a *app) toJournal() bool {
-	file, ok := a.err.(*os.File)
+// ToJournal tells whether out, a program's standard error, goes to systemd's
+// journal, as systemd.exec(5) has a program find out. stream is what the
+// variable JOURNAL_STREAM says. It is asked of the file itself: a variable that
+// was inherited says nothing about where a shell has sent it.
+func ToJournal(out io.Writer, stream string) bool {
+	file, ok := out.(*os.File)
 	var st unix.Stat_t
 	if !ok || unix.Fstat(int(file.Fd()), &st) != nil {
 		return false
 	}
-	return a.env("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
+	return stream == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }
 
 // A journalHandler writes lines without the time, which the journal has, and
@@ -38,7 +39,9 @@ type journalLine struct {
 	out io.Writer
 }
 
-func newJournalHandler(out io.Writer, level slog.Leveler, newHandler func(io.Writer, *slog.HandlerOptions) slog.Handler) slog.Handler {
+// NewJournalHandler returns a handler that writes such lines to out; newHandler
+// makes the one that gives them their form.
+func NewJournalHandler(out io.Writer, level slog.Leveler, newHandler func(io.Writer, *slog.HandlerOptions) slog.Handler) slog.Handler {
 	line := &journalLine{out: out}
 	return &journalHandler{line: line, inner: newHandler(&line.buf, &slog.HandlerOptions{Level: level, ReplaceAttr: withoutTime})}
 }

@@ -1,7 +1,6 @@
-package main
+package program
 
 import (
-	"bytes"
 	"net"
 	"path/filepath"
 	"testing"
@@ -14,12 +13,10 @@ func TestNotify(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer manager.Close()
-	a := testApp(&bytes.Buffer{})
-	if err := a.notify("READY=1"); err != nil {
+	if err := Notify("", "READY=1"); err != nil {
 		t.Errorf("without a manager: %v", err)
 	}
-	a.environ = append(a.environ, "NOTIFY_SOCKET="+path)
-	if err := a.notify("READY=1"); err != nil {
+	if err := Notify(path, "READY=1"); err != nil {
 		t.Fatal(err)
 	}
 	got := make([]byte, 100)
@@ -27,8 +24,7 @@ func TestNotify(t *testing.T) {
 	if err != nil || string(got[:n]) != "READY=1" {
 		t.Errorf("%q, %v", got[:n], err)
 	}
-	a.environ = []string{"NOTIFY_SOCKET=" + path + ".gone"}
-	if err := a.notify("READY=1"); err == nil {
+	if err := Notify(path+".gone", "READY=1"); err == nil {
 		t.Error("nobody listens, and that is no error")
 	}
 }
