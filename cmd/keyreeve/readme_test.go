@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -48,6 +49,10 @@ type reader struct {
 	dir  string
 	env  []string
 	addr string // of the server that was started last
+
+	command string    // that started it
+	server  *exec.Cmd // it; nil once it was stopped
+	ended   chan struct{}
 }
 
 func newReader(t *testing.T) *reader {
@@ -68,7 +73,8 @@ func newReader(t *testing.T) *reader {
 	if err := os.WriteFile(filepath.Join(r.dir, "bin", "keyreeve"), data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	r.env = append(os.Environ(), "KEYREEVE_DEV=true", "KEYREEVE_LISTEN=127.0.0.1:0", "KEYREEVE_METRICS_LISTEN=off", "HOME="+r.dir)
+	r.env = append(os.Environ(), "KEYREEVE_DEV=true", "KEYREEVE_LISTEN=127.0.0.1:0", "KEYREEVE_METRICS_LISTEN=off", "HOME="+r.dir,
+		"PATH="+filepath.Join(r.dir, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
 	return r
 }
 
@@ -103,6 +109,7 @@ func (r *reader) start(t *testing.T, command string) {
 		t.Fatal(err)
 	}
 	go func() { _ = cmd.Wait(); close(dead) }()
+	r.command, r.server, r.ended = command, cmd, dead
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		<-dead
@@ -162,11 +169,42 @@ func TestReadme(t *testing.T) {
 	}
 }
 
+// Every command of the operator's handbook does what it says. What systemctl
+// does to the service is done to the server that was started last.
+func TestOperations(t *testing.T) {
+	r := newReader(t)
+	r.files(t)
+	ran := 0
+	for _, c := range commandsOf(t, "../../docs/operations.md") {
+		ran++
+		switch {
+		case c.command == "systemctl reload keyreeve":
+			if err := r.server.Process.Signal(syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
+		case c.command == "systemctl stop keyreeve":
+			if err := r.server.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			<-r.ended
+		case c.command == "systemctl start keyreeve":
+			r.start(t, r.command)
+		case strings.HasPrefix(c.command, "keyreeve server "):
+			r.start(t, "exec "+c.command)
+		default:
+			r.run(t, c)
+		}
+	}
+	if ran < 25 {
+		t.Errorf("only %d commands found", ran)
+	}
+}
+
 // files are what others would have sent to the reader.
 func (r *reader) files(t *testing.T) {
 	t.Helper()
 	for _, f := range []struct{ kind, name, subject string }{
-		{"csr", "nas.csr", "nas"}, {"self", "vcenter.pem", "vcenter"}, {"ca", "vmca.pem", "CA"},
+		{"csr", "nas.csr", "nas"}, {"csr", "vcenter.csr", "vcenter"}, {"self", "vcenter.pem", "vcenter"}, {"ca", "vmca.pem", "CA"},
 	} {
 		if err := os.WriteFile(filepath.Join(r.dir, f.name), foreignPEM(t, f.kind, f.subject), 0o600); err != nil {
 			t.Fatal(err)
