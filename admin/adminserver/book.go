@@ -16,6 +16,7 @@ import (
 // the book of administrators a group is a role.
 type book struct {
 	noun          string // as the command line calls it
+	group         string // what its group is called
 	kind          keystore.Kind
 	registry      *certs.Registry
 	cut           func(name string) // ends the connections
@@ -23,11 +24,11 @@ type book struct {
 }
 
 func (s *Server) clients() book {
-	return book{"client", keystore.KindClient, s.cfg.Registry, s.cfg.CloseClient, &opEnrol, &opRevoke}
+	return book{"client", "group", keystore.KindClient, s.cfg.Registry, s.cfg.CloseClient, &opEnrol, &opRevoke}
 }
 
 func (s *Server) admins() book {
-	return book{"admin", keystore.KindAdmin, s.cfg.Admins, s.conns.cut, &opAddAdmin, &opRevokeAdmin}
+	return book{"admin", "role", keystore.KindAdmin, s.cfg.Admins, s.conns.cut, &opAddAdmin, &opRevokeAdmin}
 }
 
 func (b book) missing(name string) error {
@@ -66,7 +67,7 @@ func (s *Server) admit(c *call, b book, client certs.Client) error {
 	if err := s.keep(c.context(), c.by, b, b.enrol, client); err != nil {
 		return err
 	}
-	s.cfg.Logger.Info(b.noun+" enrolled", b.noun, client.Name, "group", client.Group, "kind", client.Kind, "by", c.by.User)
+	s.cfg.Logger.Info(b.noun+" enrolled", b.noun, client.Name, b.group, client.Group, "kind", client.Kind, "by", c.by.User)
 	return nil
 }
 
@@ -76,7 +77,7 @@ func (s *Server) keep(ctx context.Context, p *keystore.Principal, b book, op *ke
 	if err := s.tryOut(b, client); err != nil {
 		return err
 	}
-	if err := putClient(ctx, s.cfg.Store, p, op, b.kind, client); err != nil {
+	if err := putClient(ctx, s.cfg.Store, p, op, b.kind, client, ""); err != nil {
 		return err
 	}
 	return b.registry.Put(client)
@@ -149,14 +150,17 @@ func (s *Server) expel(c *call, b book, name, reason string) (certs.Client, erro
 	if err != nil {
 		return client, err
 	}
+	if reason = strings.TrimSpace(reason); len(reason) > maxReason {
+		return client, badRequest("the reason has %d bytes; at most %d are kept", len(reason), maxReason)
+	}
 	if client.Revoked == nil { // else stored again below: the first time may have failed
-		client = client.Revoke(s.cfg.Now(), strings.TrimSpace(reason))
+		client = client.Revoke(s.cfg.Now(), reason)
 		if err := b.registry.Put(client); err != nil {
 			return client, err
 		}
 	}
 	b.cut(client.Name)
-	if err := putClient(c.context(), s.cfg.Store, c.by, b.revoke, b.kind, client); err != nil {
+	if err := putClient(c.context(), s.cfg.Store, c.by, b.revoke, b.kind, client, reason); err != nil {
 		s.cfg.Logger.Error("a revocation holds only until the next start: it could not be stored", b.noun, client.Name, "err", err)
 		return client, &admin.Error{Code: admin.CodeFailed,
 			Message: fmt.Sprintf("%s %s is shut out now, but that could not be stored: after a restart it would be let in", b.noun, client.Name),
@@ -175,7 +179,9 @@ func refuse(err error) error {
 	return &admin.Error{Code: admin.CodeRefused, Message: err.Error()}
 }
 
-func putClient(ctx context.Context, store *keystore.Store, p *keystore.Principal, op *keystore.Op, kind keystore.Kind, c certs.Client) error {
+// putClient writes a record down. The journal says whose it is, and why where the
+// administrator gave a reason.
+func putClient(ctx context.Context, store *keystore.Store, p *keystore.Principal, op *keystore.Op, kind keystore.Kind, c certs.Client, why string) error {
 	value, err := json.Marshal(c)
 	if err != nil {
 		return err
@@ -183,6 +189,9 @@ func putClient(ctx context.Context, store *keystore.Store, p *keystore.Principal
 	about := "client " + c.Name
 	if kind == keystore.KindAdmin {
 		about = "admin " + c.Name
+	}
+	if why != "" {
+		about += ": " + why
 	}
 	return do(ctx, store, p, op, func(tx *keystore.Tx) error {
 		tx.Note(about)

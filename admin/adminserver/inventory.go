@@ -183,13 +183,11 @@ func (s *Server) weighed(c *call, reason *string) (keystore.VCenterID, error) {
 	if *reason = strings.TrimSpace(*reason); err == nil && *reason == "" {
 		err = badRequest("a reason must be given, for the journal")
 	}
-	if err == nil && len(*reason) > maxReasonBytes {
-		err = badRequest("the reason has %d bytes; at most %d are kept", len(*reason), maxReasonBytes)
+	if err == nil && len(*reason) > maxReason {
+		err = badRequest("the reason has %d bytes; at most %d are kept", len(*reason), maxReason)
 	}
 	return id, err
 }
-
-const maxReasonBytes = 512
 
 // unconfirmed says what is wrong with a confirmation.
 func unconfirmed(id keystore.VCenterID, err error) error {
