@@ -37,7 +37,8 @@ func (s *Server) handle(r route) http.Handler {
 // deny writes down that a role was not enough, as the door does for a key.
 func (s *Server) deny(c *call, r route) error {
 	op := &keystore.Op{Name: r.method + " " + r.path, Class: keystore.OpObserve}
-	err := do(c.context(), s.cfg.Store, c.by, op, func(*keystore.Tx) error { return keystore.ErrPermission })
+	why := fmt.Sprintf("the role %s is not enough for %.200s", c.role, c.http.URL.Path)
+	err := do(c.context(), s.cfg.Store, c.by, op, func(tx *keystore.Tx) error { return tx.Refuse(why) })
 	if !errors.Is(err, keystore.ErrPermission) {
 		return err
 	}
