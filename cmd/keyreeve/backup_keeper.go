@@ -165,6 +165,9 @@ func (k *keeper) path(to string) (string, error) {
 // room refuses a disk that the file and the scratch store would fill: it may be
 // the one on which keys are made.
 func (k *keeper) room(dir string) error {
+	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+		return refuse("make it, or give another one; the server's user must be able to write there", "there is no folder %s for the backup", dir)
+	}
 	info, err := os.Stat(k.vault.folder.store())
 	if err != nil {
 		return err
