@@ -10,8 +10,18 @@ type Seal struct {
 
 // JournalStatus is how far the journal goes.
 type JournalStatus struct {
-	Sequence uint64 `json:"sequence"`          // of the last entry at the last commit
-	Problem  string `json:"problem,omitempty"` // why it takes nothing; then no key is given out either
+	Sequence uint64    `json:"sequence"`           // of the last entry at the last commit
+	Signed   uint64    `json:"signed"`             // up to which the newest checkpoint goes; 0: there is none
+	SignedAt time.Time `json:"signed_at,omitzero"` // when it was made
+	Exports  []Export  `json:"exports,omitempty"`
+	Problem  string    `json:"problem,omitempty"` // why it takes nothing; then no key is given out either
+}
+
+// Export is how far another copy of the journal is.
+type Export struct {
+	To       string    `json:"to"`        // file or syslog
+	Behind   uint64    `json:"behind"`    // entries that it does not have yet
+	CaughtUp time.Time `json:"caught_up"` // when it last had all
 }
 
 // Disk is the space of the data folder's disk, in bytes. Below Held only Revoke,

@@ -313,6 +313,15 @@ func (f *Forwarder) behind() uint64 {
 	return end - min(at, end)
 }
 
+// Lag tells how many entries the other side does not have yet, and when it last
+// had all of them.
+func (f *Forwarder) Lag() (name string, entries uint64, caughtUp time.Time) {
+	entries = f.behind()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cfg.Name, entries, f.caughtUp
+}
+
 // look measures how far behind the export is, and is loud when it is far.
 func (f *Forwarder) look() {
 	entries, now := f.behind(), f.cfg.Now()

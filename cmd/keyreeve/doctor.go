@@ -135,17 +135,24 @@ func existing(path string) string {
 func (p *patient) lookAtPorts(ctx context.Context) {
 	if p.status == nil {
 		p.kmipErr = canListen(p.config.Listen)
-		if p.config.MetricsListen != config.Off {
-			p.metricsErr = canListen(p.config.MetricsListen)
-		}
+		p.metricsErr = unlessOff(p.config.MetricsListen, canListen)
+		p.adminErr = unlessOff(p.config.AdminListen, canListen)
 		return
 	}
 	p.config.Listen = p.status.Listen
 	p.config.MetricsListen = orElse(p.status.Metrics, config.Off)
-	p.kmipErr = reach(ctx, p.config.Listen)
-	if p.config.MetricsListen != config.Off {
-		p.metricsErr = reach(ctx, p.config.MetricsListen)
+	p.config.AdminListen = orElse(p.status.AdminListen, config.Off)
+	connect := func(address string) error { return reach(ctx, address) }
+	p.kmipErr = connect(p.config.Listen)
+	p.metricsErr = unlessOff(p.config.MetricsListen, connect)
+	p.adminErr = unlessOff(p.config.AdminListen, connect)
+}
+
+func unlessOff(address string, try func(string) error) error {
+	if address == config.Off {
+		return nil
 	}
+	return try(address)
 }
 
 func canListen(address string) error {

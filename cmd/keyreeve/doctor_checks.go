@@ -39,6 +39,7 @@ type patient struct {
 	rootKey      rootKeyFile
 	kmipErr      error // connecting to, or while the server is down listening on, its address
 	metricsErr   error
+	adminErr     error
 	passphrase   bool // the root key comes from one
 	latestBackup *backupFacts
 }
@@ -86,6 +87,8 @@ var checks = []struct {
 	{"memory", checkMemory},
 	{"limits", checkOpenFiles},
 	{"backup", checkBackup},
+	{"export", checkExports},
+	{"inventory", checkInventories},
 	{"settings", checkSettings},
 }
 
@@ -233,6 +236,9 @@ func checkPorts(p *patient) []finding {
 		return fail("see what is between: a firewall, a network that is down", "%s: %s does not answer: %v", what, address, err)
 	}
 	found := one(judge("kmip", p.config.Listen, p.kmipErr, "listen"))
+	if p.config.AdminListen != config.Off {
+		found = append(found, judge("admin", p.config.AdminListen, p.adminErr, "admin_listen"))
+	}
 	if p.config.MetricsListen != config.Off {
 		found = append(found, judge("metrics", p.config.MetricsListen, p.metricsErr, "metrics_listen"))
 	}
@@ -314,25 +320,6 @@ func checkOpenFiles(p *patient) []finding {
 			"a process may open %d files; %d connections need %d", p.openFiles, p.config.Limits.Connections, need))
 	}
 	return one(ok("%d open files are enough", p.openFiles))
-}
-
-func checkBackup(p *patient) []finding {
-	const old = 7 * 24 * time.Hour
-	b := p.latestBackup
-	do := "make one: keyreeve backup create"
-	switch {
-	case b == nil:
-		return nil // nobody to ask
-	case b.problem != "":
-		return one(fail("see the server's log", "the last backup failed: %s", b.problem))
-	case b.verified.IsZero():
-		return one(fail(do, "there is no backup that was found good"))
-	case p.now.Sub(b.verified) > old:
-		return one(warn(do, "the last good backup is of %s", date(b.verified)))
-	case b.behind:
-		return one(warn(do, "there are keys that are newer than the last good backup, of %s", date(b.verified)))
-	}
-	return one(ok("the last good one is of %s", date(b.verified)))
 }
 
 func checkSettings(p *patient) []finding {

@@ -84,15 +84,23 @@ func clockSynced() (bool, error) {
 	return t.Status&unix.STA_UNSYNC == 0, nil
 }
 
-// swapDevices lists swap that is not on memory or behind the device mapper,
-// where encrypted swap is.
-func swapDevices() (devices []string) {
+func swapDevices() []string {
 	text, err := os.ReadFile("/proc/swaps")
 	if err != nil {
 		return nil
 	}
-	for l := range strings.Lines(string(text)) {
-		name, _, _ := strings.Cut(strings.TrimSpace(l), " ")
+	return swapsIn(string(text))
+}
+
+// swapsIn lists swap that is not on memory or behind the device mapper, where
+// encrypted swap is. The first line is a heading, whose columns are parted by
+// tabs.
+func swapsIn(text string) (devices []string) {
+	for l := range strings.Lines(text) {
+		name := ""
+		if columns := strings.Fields(l); len(columns) > 0 {
+			name = columns[0]
+		}
 		if name != "" && name != "Filename" && !strings.HasPrefix(name, "/dev/dm-") && !strings.HasPrefix(name, "/dev/zram") {
 			devices = append(devices, name)
 		}

@@ -17,10 +17,12 @@ var someday = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 // healthy is a patient in whom nothing is found.
 func healthy() *patient {
 	c := config.Default()
-	c.Data = "/var/lib/keyreeve"
+	c.Data, c.AdminListen = "/var/lib/keyreeve", "127.0.0.1:5697"
 	return &patient{
 		config: c, now: someday,
-		status:     &admin.Status{Ready: true, Objects: 3, Clients: 1, Started: someday.Add(-time.Hour)},
+		status: &admin.Status{Ready: true, Objects: 3, Clients: 1, Started: someday.Add(-time.Hour),
+			Journal:   admin.JournalStatus{Exports: []admin.Export{{To: "syslog", CaughtUp: someday}}},
+			Inventory: admin.InventoryStatus{VCenters: 1, Keys: 2, Oldest: someday.Add(-time.Minute)}},
 		clients:    []admin.ClientRecord{{Name: "lab", Expires: someday.Add(300 * 24 * time.Hour)}},
 		folderMode: fs.ModeDir | 0o700, newest: someday.Add(-time.Minute),
 		clockSynced: true, free: 100 << 30, fileSystem: fileSystem{kind: "ext4"}, openFiles: 1 << 20,
@@ -98,6 +100,15 @@ func TestDoctorFindings(t *testing.T) {
 		{func(p *patient) { p.latestBackup.verified = p.now.Add(-9 * 24 * time.Hour) }, "backup", levelWarn, "is of 2026-11-17"},
 		{func(p *patient) { p.latestBackup.behind = true }, "backup", levelWarn, "newer than"},
 		{func(p *patient) { p.latestBackup.problem = "disk full" }, "backup", levelFail, "disk full"},
+		{func(p *patient) { p.adminErr = errors.New("refused") }, "ports", levelFail, "admin: 127.0.0.1:5697 does not answer"},
+		{func(p *patient) { down(p); p.adminErr = errors.New("address in use") }, "ports", levelFail, "could not listen on 127.0.0.1:5697"},
+		{func(p *patient) { e := &p.status.Journal.Exports[0]; e.Behind, e.CaughtUp = 7, p.now.Add(-time.Hour) }, "export", levelFail, "syslog: 7 entries"},
+		{func(p *patient) { e := &p.status.Journal.Exports[0]; e.Behind = 7 }, "export", levelOK, "keeps up"},
+		{func(p *patient) { p.status.Inventory.Missing = 2 }, "inventory", levelFail, "2 keys in use are not in this store"},
+		{func(p *patient) { p.status.Inventory.Destroyed = 2 }, "inventory", levelFail, "2 keys in use are destroyed"},
+		{func(p *patient) { p.status.Inventory.Waiting = 2 }, "inventory", levelWarn, "2 keys are not named"},
+		{func(p *patient) { p.status.Inventory.Never = 1 }, "inventory", levelWarn, "without a complete report: 1"},
+		{func(p *patient) { p.status.Inventory.Oldest = p.now.Add(-2 * time.Hour) }, "inventory", levelWarn, "is of 2026-11-26 10:00"},
 		{func(p *patient) { p.config.Dev = true }, "settings", levelWarn, "dev is on"},
 		{func(p *patient) { p.config.LegacySuites = true }, "settings", levelWarn, "forward secrecy"},
 		{func(p *patient) { p.config.RecordFile = "/x" }, "settings", levelWarn, "recorded"},
@@ -118,6 +129,21 @@ func TestDoctorFindings(t *testing.T) {
 				t.Errorf("it does not say what to do: %+v", f)
 			}
 		})
+	}
+}
+
+func TestSwapsIn(t *testing.T) {
+	const heading = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+	for text, want := range map[string]string{
+		"":      "",
+		heading: "",
+		heading + "/dev/sda2                               partition\t2097148\t\t0\t\t-2\n":               "/dev/sda2",
+		heading + "/swap\\040file\t\t\tfile\t\t2097148\t\t0\t\t-2\n":                                      `/swap\040file`,
+		heading + "/dev/dm-1 partition 1 0 -2\n/dev/zram0 partition 1 0 100\n/dev/sdb partition 1 0 -3\n": "/dev/sdb",
+	} {
+		if got := strings.Join(swapsIn(text), " "); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
 	}
 }
 

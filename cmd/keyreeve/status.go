@@ -65,8 +65,7 @@ func statusFields(w io.Writer, st admin.Status) {
 	field(w, "  sha-1", st.Certificate.SHA1)
 	field(w, "  sha-256", st.Certificate.SHA256)
 	field(w, "root key", st.Seal.RootKey)
-	field(w, "journal", fmt.Sprintf("entry %d", st.Journal.Sequence))
-	field(w, "  problem", st.Journal.Problem)
+	journalStatusFields(w, st.Journal)
 	if st.Disk.Problem == "" {
 		field(w, "disk", fmt.Sprintf("%d MiB free, of which %d MiB are held back", st.Disk.Free>>20, st.Disk.Held>>20))
 	}
@@ -76,6 +75,23 @@ func statusFields(w io.Writer, st admin.Status) {
 			field(w, "ends", strings.TrimSpace(c.What+" "+c.Name)+" "+date(c.Ends))
 		}
 	}
+}
+
+func journalStatusFields(w io.Writer, j admin.JournalStatus) {
+	field(w, "journal", fmt.Sprintf("entry %d", j.Sequence))
+	signed := "no checkpoint was signed yet"
+	if j.Signed > 0 {
+		signed = fmt.Sprintf("up to entry %d, %s", j.Signed, date(j.SignedAt))
+	}
+	field(w, "  signed", signed)
+	for _, e := range j.Exports {
+		has := "has all"
+		if e.Behind > 0 {
+			has = fmt.Sprintf("lacks %d entries; it had all %s", e.Behind, date(e.CaughtUp))
+		}
+		field(w, "  "+e.To, has)
+	}
+	field(w, "  problem", j.Problem)
 }
 
 func backupFields(w io.Writer, b admin.BackupStatus) {

@@ -11,7 +11,12 @@ import (
 )
 
 func (s *service) journalStatus(info keystore.Info) admin.JournalStatus {
-	st := admin.JournalStatus{Sequence: info.Position.Seq}
+	signed := s.vault.journal.Signed()
+	st := admin.JournalStatus{Sequence: info.Position.Seq, Signed: signed.Seq, SignedAt: signed.Time}
+	for _, f := range s.journal.forwarders {
+		name, entries, since := f.Lag()
+		st.Exports = append(st.Exports, admin.Export{To: name, Behind: entries, CaughtUp: since.UTC()})
+	}
 	if err := s.vault.journal.Err(); err != nil {
 		st.Problem = err.Error()
 	}
