@@ -109,7 +109,10 @@ func printable(s string, most int) error {
 		return fmt.Errorf("has %d bytes; at most %d are allowed", len(s), most)
 	case !utf8.ValidString(s):
 		return errors.New("is not UTF-8")
-	case unicode.IsSpace(rune(s[0])) || unicode.IsSpace(rune(s[len(s)-1])):
+	}
+	first, _ := utf8.DecodeRuneInString(s)
+	last, _ := utf8.DecodeLastRuneInString(s)
+	if unicode.IsSpace(first) || unicode.IsSpace(last) {
 		return errors.New("begins or ends with a space")
 	}
 	for _, c := range s {

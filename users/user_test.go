@@ -24,6 +24,9 @@ func TestValidate(t *testing.T) {
 	}{
 		{"plain", users.User{Name: "Fred", Group: "g", Password: good}, ""},
 		{"a domain's", users.User{Name: `VSPHERE.LOCAL\Jörg Müller`, Group: "g", Password: good}, ""},
+		{"a last letter that ends in the byte of a space", users.User{Name: "Nicolà", Group: "g", Password: good}, ""},
+		{"another", users.User{Name: "Солдатских", Group: "g", Device: &users.Device{SerialNumber: "Å"}}, ""},
+		{"a space of another alphabet", users.User{Name: "Fred\u3000", Group: "g", Password: good}, "begins or ends with a space"},
 		{"a slash", users.User{Name: "a/b", Group: "g", Password: good}, ""},
 		{"no name", users.User{Group: "g", Password: good}, "the name is empty"},
 		{"a long name", users.User{Name: strings.Repeat("a", 129), Group: "g", Password: good}, "129 bytes"},
