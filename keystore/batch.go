@@ -68,7 +68,8 @@ func (b *Batch) drop(err error) {
 // fails, what it wrote is dropped, the failure or denial is recorded, and
 // Apply's error is returned. A panic in Apply becomes ErrInternal.
 //
-// A change that is not urgent gets ErrDiskFull while the disk is too full.
+// A change that is not urgent gets ErrDiskFull while the disk is too full, and
+// so does a release that makes an object.
 func (b *Batch) Do(op *Op, a Action) error {
 	tx := &b.tx
 	b.item++
@@ -81,6 +82,9 @@ func (b *Batch) Do(op *Op, a Action) error {
 	before := tx.mark()
 	tx.op = op
 	err := b.apply(op, a)
+	if err == nil && b.grown(op, before) {
+		err = tx.store.diskFull()
+	}
 	if tx.promote {
 		tx.end()
 		return ErrReadOnly
@@ -91,6 +95,14 @@ func (b *Batch) Do(op *Op, a Action) error {
 	b.record(op, err)
 	tx.end()
 	return err
+}
+
+// grown tells whether an item has made an object although the disk is full. Not
+// only changes can: a Locate may make the key that it finds, again and again,
+// and would so use up what is held back for Revoke. A release that only notes
+// that it was one goes on: a machine may wait for its key.
+func (b *Batch) grown(op *Op, before mark) bool {
+	return b.full && !op.Urgent && b.tx.head != nil && b.tx.head.objects > before.head.objects
 }
 
 func (b *Batch) apply(op *Op, a Action) (err error) {

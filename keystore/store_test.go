@@ -1,6 +1,7 @@
 package keystore_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -306,6 +307,10 @@ func TestDiskSpace(t *testing.T) {
 	if _, _, err := r.Get(kt.Alice, uid); err != nil {
 		t.Errorf("Get on a full disk: %v", err)
 	}
+	made := r.Store.NewUID()
+	err = r.Do(kt.Alice, opGet, func(tx *keystore.Tx) error { return tx.Create(kt.NewKey(made, bytes.Repeat([]byte{1}, 32), "")) })
+	wants(t, "a release that makes an object, on a full disk", err, keystore.ErrDiskFull)
+	must(t, r.Do(kt.Alice, opGet, func(tx *keystore.Tx) error { return tx.Serve(uid) })) // as a Get does once
 	must(t, r.EditAs(kt.Alice, kt.UrgentOp, uid, revokeFor(2)))
 	free.Store(500)
 	newKey(t, r, "")
