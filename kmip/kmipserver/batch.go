@@ -27,6 +27,7 @@ type work struct {
 	buffer      []byte // the caller's, where the answer is written
 	placeholder operations.Placeholder
 	maximum     int // bytes: Maximum Response Size or the server's own limit
+	polled      int // bytes that Polls have gathered for the answer
 
 	answered int   // items that have an answer so far
 	undo     bool  // the last of them failed, and the batch is to be undone
@@ -84,7 +85,7 @@ func (w *work) reset() {
 	w.items = w.items[:0]
 	w.request.Reset()
 	w.principal, w.user, w.buffer, w.failure = nil, operations.Principal{}, nil, nil
-	w.placeholder = operations.Placeholder{}
+	w.placeholder, w.polled = operations.Placeholder{}, 0
 	w.header, w.writer = kmip.ResponseHeader{}, kmip.ResponseWriter{} // the buffer is the caller's again
 }
 

@@ -18,8 +18,8 @@ import (
 // wait may get Operation Pending and a value to poll with. What is kept for it
 // is the question, not the answer: the operation is carried out when the client
 // polls, as a message of its own. One that changes objects is carried out
-// without being polled, too, after a moment in which it can be canceled, and
-// its outcome is kept for a while.
+// once, without being polled, too, after a moment in which it can be canceled,
+// and its outcome is kept for a while.
 //
 // Only operations that carry no key material either way are deferred
 // (operations.Row.Deferrable), so nothing that lies here is secret. The
@@ -51,7 +51,7 @@ type deferral struct {
 
 	// mu is held while the operation is carried out.
 	mu     sync.Mutex
-	ended  *deferredResult // nil: not carried out yet
+	ended  *deferredResult // nil: not carried out yet; see carryOut
 	closed bool            // canceled or forgotten
 	stale  bool            // the timer went off while a Poll carried it out
 }
@@ -176,11 +176,13 @@ func (s *Server) deferralDue(d *deferral) {
 	s.forget(func(other *deferral) bool { return other == d })
 }
 
-// carryOut carries d out, if it still may be; d.mu is held. A client that was
-// shut out since, or a server that ends, carries out nothing more.
-func (s *Server) carryOut(d *deferral) {
+// carryOut carries d out, if it still may be, and returns the outcome; d.mu is
+// held. A client that was shut out since, or a server that ends, carries out
+// nothing more. Of what changes nothing only how it ended is kept: its answer
+// can be long, and the next Poll asks anew.
+func (s *Server) carryOut(d *deferral) *deferredResult {
 	if d.closed || !s.deferred.holds(d) {
-		return
+		return nil
 	}
 	w := s.works.Get().(*work)
 	w.principal, w.buffer = &d.principal, nil
@@ -188,7 +190,11 @@ func (s *Server) carryOut(d *deferral) {
 	w.reset()
 	s.works.Put(w)
 	d.ended = &result
+	if !d.changes {
+		d.ended = &deferredResult{err: result.err}
+	}
 	d.timer.Reset(deferredExpiry)
+	return &result
 }
 
 // alone carries out one operation as a message of its own, and returns what
@@ -224,23 +230,29 @@ func (w *work) poll(it *item) {
 	if d == nil {
 		return
 	}
-	if d.version != w.header.Version { // there would be no words for the answer
+	switch {
+	case d.version != w.header.Version: // there would be no words for the answer
 		it.early = kmip.NewError(kmip14.ResultReasonInvalidField, "the operation was asked for in KMIP %v; poll for it in that version", d.version)
+		return
+	case w.maximum > 0 && w.polled > w.maximum: // a batch of Polls gathers no more than can be sent
+		it.early = w.tooLarge()
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.changes || d.ended == nil {
+	result := d.ended
+	if !d.changes || result == nil {
 		d.stale = !d.timer.Stop()
-		s.carryOut(d)
+		result = s.carryOut(d)
 	}
-	if d.ended == nil || d.closed {
+	if result == nil || d.closed {
 		return
 	}
-	it.operation, it.early, it.payload = d.asked.Operation, d.ended.err, d.ended.payload
+	it.operation, it.early, it.payload = d.asked.Operation, result.err, result.payload
 	if it.early == nil && it.payload == nil {
 		it.payload = []byte{}
 	}
+	w.polled += len(it.payload)
 }
 
 // cancel takes back the operation that a Cancel is about, if it was not

@@ -123,6 +123,9 @@ func TestPollAnswersLikeTheOperation(t *testing.T) {
 				t.Errorf("Poll answers\n%s, and Locate itself\n%s", it.Payload.Raw(), direct.Payload.Raw())
 			}
 		}
+		if n := r.KMIP.DeferredBytes(); n > 0 {
+			t.Errorf("%d bytes of an answer that is made anew each time are kept", n)
+		}
 		if got := r.cancelled(alice, value); got != kmip14.CancellationResultCompleted {
 			t.Errorf("Cancel after Poll: %v", got)
 		}
@@ -370,5 +373,27 @@ func TestPollInABatch(t *testing.T) {
 		r.wants("the first", m.Items[0], kmip14.OperationArchive, 0)
 		r.wants("the second", m.Items[1], kmip14.OperationGet, 0)
 		r.wants("the third", m.Items[2], kmip14.OperationArchive, kmip14.ResultReasonItemNotFound)
+	})
+}
+
+// A batch of Polls carries out no more Locates than the answer has room for:
+// each of their answers is held until the message is done.
+func TestPollsOfABatchAreBounded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, kmipserver.Limits{ResponseSize: 1 << 10})
+		for range 16 {
+			r.make(alice)
+		}
+		value := r.pending(alice, kmip14.OperationLocate, &kmip.LocateRequest{}) // 16 identifiers of 48 bytes
+		poll := payloadItem(&kmip.PollRequest{AsynchronousCorrelationValue: value}, kmip.V1_1)
+		var items []kmip.RequestItem
+		for i := range 9 {
+			items = append(items, kmip.RequestItem{Operation: kmip14.OperationPoll, ID: []byte{byte(i)}, Payload: poll})
+		}
+		m := parse(t, r.KMIP.Handle(context.Background(), alice, request(kmip.V1_1, items...), nil))
+		if last := m.Items[len(m.Items)-1]; last.Reason != kmip14.ResultReasonResponseTooLarge {
+			t.Errorf("%v %s, want that the answer is too large", last.Reason, last.Message)
+		}
+		r.wantMetric("operations_total", "Locate", 2)
 	})
 }
