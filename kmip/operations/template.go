@@ -107,7 +107,9 @@ func (d *draft) byTemplate(tx *Tx, all []handedOn, t *kmip.TemplateAttribute, v 
 		if err != nil {
 			return err
 		}
-		all = handOn(all, object)
+		if all = handOn(all, object); len(all) > maxInstances {
+			return tooManyInstances() // before each is held against all others, inside the store's only writer
+		}
 	}
 	for i := range t.Attributes {
 		all = merge(all, handedOn{t.Attributes[i], v})

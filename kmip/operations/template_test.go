@@ -3,6 +3,7 @@ package operations_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -237,6 +238,24 @@ func TestTemplateRefusals(t *testing.T) {
 	if a := stranger.createBy(kmip.V1_1, []string{"short"}, aes(256)...); a.reason != absent {
 		t.Errorf("another group's Template is used: %v", a.err)
 	}
+}
+
+// What Templates hand on is counted as it is gathered: to merge 4,000 attributes
+// takes most of a second, and nobody else can write meanwhile.
+func TestTemplatesAreBoundedTogether(t *testing.T) {
+	r := newRig(t)
+	for _, name := range []string{"one", "two"} {
+		var inside []kmip.Attribute
+		for i := range 150 {
+			inside = append(inside, kmip.TextAttribute("x-note", fmt.Sprint(name, i)))
+		}
+		r.template(name, inside...)
+	}
+	a := r.createBy(kmip.V1_4, []string{"one", "two", "not looked for"}, aes(256)...)
+	if a.reason != kmip14.ResultReasonIndexOutOfBounds {
+		t.Errorf("%v (%v), want too many attributes", a.reason, a.err)
+	}
+	r.createdBy(kmip.V1_4, []string{"one"}, aes(256)...)
 }
 
 // Apply may run more than once, and has to make the same key each time.
