@@ -93,8 +93,10 @@ func NewMaker(ctx context.Context, cfg Config) (*Maker, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(all) > 0 {
-		m.last = &all[0]
+	for i := range all { // by the journal, which no wrong clock turns around
+		if m.last == nil || all[i].Sequence > m.last.Sequence {
+			m.last = &all[i]
+		}
 	}
 	return m, nil
 }

@@ -91,13 +91,16 @@ func (s *Schedule) once(ctx context.Context) (next time.Duration) {
 	return s.Every + rand.N(s.Every/jitter+1)
 }
 
+// lastScheduled is when the schedule made the last backup, the zero time if it
+// made none. One that a clock that was ahead has dated in the future says
+// nothing: waiting for that day would mean no backups until then.
 func (m *Maker) lastScheduled() time.Time {
 	all, err := List(context.Background(), m.cfg.Store)
 	if err != nil {
 		return time.Time{}
 	}
 	for _, made := range all {
-		if made.Scheduled {
+		if made.Scheduled && !made.Created.After(m.cfg.Now()) {
 			return made.Created
 		}
 	}

@@ -113,6 +113,42 @@ func TestScheduleAfterRestart(t *testing.T) {
 	})
 }
 
+// A backup that was made while the clock was years ahead neither ends the
+// schedule nor quiets the server, whose clock is right again.
+func TestClockThatWasAhead(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		w, s := timed(t, &log)
+		s.Dir, w.dir = dir, dir
+		right := w.config.Now
+		w.config.Now = func() time.Time { return right().Add(10 * 365 * 24 * time.Hour) }
+		request := w.request(t, "ahead.age")
+		request.Scheduled = true
+		_, err := w.maker(t).Create(ctx, request)
+		must(t, err)
+		w.config.Now = right
+		w.key(t, "made since")
+		s.Maker = w.maker(t)
+		if p := s.Maker.Standing().Problem(right(), backup.Patience(s.Every)); !strings.Contains(p, "keys were made since") {
+			t.Errorf("problem %q", p)
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() { s.Run(ctx); close(done) }()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		cancel()
+		<-done
+		if names := leftovers(t, dir); len(names) != 2 {
+			t.Errorf("%v\n%s", names, log.String())
+		}
+		if s := w.maker(t).Standing(); s.NewerKeys || s.Last.Path == request.Path {
+			t.Errorf("after a restart the last backup is %+v", s.Last)
+		}
+	})
+}
+
 // A failure is an error in the log, and the next attempt comes soon.
 func TestScheduleFails(t *testing.T) {
 	dir := t.TempDir()

@@ -32,14 +32,15 @@ func (m *Maker) Standing() Standing {
 
 // Problem says what an admin has to do something about, empty if nothing: no
 // verified backup, or keys that are in none although the last one is older than
-// patience. A store that never had a key has nothing to lose.
+// patience, or dated so far in the future that nobody can tell how old it is. A
+// store that never had a key has nothing to lose.
 func (s Standing) Problem(now time.Time, patience time.Duration) string {
 	switch {
 	case !s.NewerKeys:
 		return ""
 	case s.Last == nil:
 		return "there is no verified backup of this store: if its disk is lost, so is every key"
-	case now.Sub(s.Last.Created) <= patience:
+	case now.Sub(s.Last.Created).Abs() <= patience:
 		return ""
 	}
 	return fmt.Sprintf("the last verified backup is from %s, and keys were made since, the newest at %s: if the disk is lost, so are they",
