@@ -51,11 +51,11 @@ func TestBound(t *testing.T) {
 		if took := time.Since(began); took > 300*time.Millisecond {
 			t.Errorf("ten others waited %v behind a flood", took)
 		}
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
 		if most != cap(b.slots) {
 			t.Errorf("at most %d at a time, want %d", most, cap(b.slots))
 		}
-		time.Sleep(30 * time.Second)
-		synctest.Wait()
 		if len(b.lanes) != 0 || len(b.slots) != 0 {
 			t.Errorf("%d lanes and %d slots are left", len(b.lanes), len(b.slots))
 		}
