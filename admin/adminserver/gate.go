@@ -26,10 +26,11 @@ type gate struct {
 	config *tls.Config
 	logger *slog.Logger
 
-	slots chan struct{}
-	ready chan net.Conn
-	ended chan struct{}
-	err   error // of the listener; set before ended is closed
+	slots  chan struct{}
+	places places
+	ready  chan net.Conn
+	ended  chan struct{}
+	err    error // of the listener; set before ended is closed
 }
 
 func newGate(l net.Listener, config *tls.Config, logger *slog.Logger) *gate {
@@ -57,8 +58,29 @@ func (g *gate) run() {
 			g.err = err
 			return
 		}
-		go g.handshake(&slotted{Conn: conn, slots: g.slots})
+		if g.placed(conn) {
+			go g.handshake(&slotted{Conn: conn, leave: g.leave})
+		}
 	}
+}
+
+// placed ends a connection from an address that has enough of them.
+func (g *gate) placed(conn net.Conn) bool {
+	ok, news := g.places.take(conn.RemoteAddr())
+	if news {
+		g.logger.Warn("admin API: connections refused: their address has too many open", "remote", conn.RemoteAddr(), "limit", maxPerAddress)
+	}
+	if !ok {
+		<-g.slots
+		_ = conn.Close()
+	}
+	return ok
+}
+
+// leave gives back what a connection took.
+func (g *gate) leave(conn net.Conn) {
+	g.places.give(conn.RemoteAddr())
+	<-g.slots
 }
 
 func (g *gate) handshake(raw net.Conn) {
@@ -107,12 +129,12 @@ func whyNot(err error) (slog.Level, string) {
 // A slotted connection gives its slot back once, when it is closed.
 type slotted struct {
 	net.Conn
-	slots chan struct{}
+	leave func(net.Conn)
 	once  sync.Once
 }
 
 func (c *slotted) Close() error {
-	c.once.Do(func() { <-c.slots })
+	c.once.Do(func() { c.leave(c.Conn) })
 	return c.Conn.Close()
 }
 

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,11 +45,21 @@ func (l *pipeListener) Close() error {
 
 func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
-func (l *pipeListener) dial() net.Conn {
+func (l *pipeListener) dial() net.Conn { return l.dialFrom("192.0.2.1") }
+
+func (l *pipeListener) dialFrom(address string) net.Conn {
 	here, there := net.Pipe()
-	l.conns <- there
+	l.conns <- &from{there, net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(address), 1))}
 	return here
 }
+
+// from is a connection that comes from an address.
+type from struct {
+	net.Conn
+	remote net.Addr
+}
+
+func (f *from) RemoteAddr() net.Addr { return f.remote }
 
 // A peer that is slow at any point is gone after that point's time, on a clock
 // that the test turns.
@@ -90,8 +101,8 @@ func TestSlowPeers(t *testing.T) {
 func TestManySilentPeers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, config := slowServer(t)
-		for range maxConnections {
-			conn := l.dial()
+		for i := range maxConnections {
+			conn := l.dialFrom(fmt.Sprintf("198.51.100.%d", 1+i/maxPerAddress))
 			defer func() { _ = conn.Close() }()
 		}
 		began := time.Now()
@@ -99,6 +110,38 @@ func TestManySilentPeers(t *testing.T) {
 		defer func() { _ = conn.Close() }()
 		if err := conn.Handshake(); err != nil || time.Since(began) > handshakeTimeout+time.Second {
 			t.Errorf("an administrator waited %v: %v", time.Since(began), err)
+		}
+	})
+}
+
+// One address cannot take the places of the others, however many connections it
+// opens; and it has its own again once it has closed some.
+func TestManyConnectionsFromOneAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, config := slowServer(t)
+		greets := func(conn net.Conn) error {
+			defer func() { _ = conn.Close() }()
+			return tls.Client(conn, config).Handshake()
+		}
+		var silent []net.Conn
+		for i := range 2 * maxConnections {
+			conn := l.dialFrom(fmt.Sprintf("2001:db8::%x", 1+i)) // one /64
+			defer func() { _ = conn.Close() }()
+			silent = append(silent, conn)
+		}
+		began := time.Now()
+		if err := greets(l.dialFrom("2001:db8::ffff")); err == nil {
+			t.Error("the address that has too many got one more")
+		}
+		if err := greets(l.dialFrom("2001:db8:0:1::1")); err != nil || time.Since(began) > time.Second {
+			t.Errorf("another address waited %v: %v", time.Since(began), err)
+		}
+		for _, conn := range silent {
+			_ = conn.Close()
+		}
+		synctest.Wait()
+		if err := greets(l.dialFrom("2001:db8::1")); err != nil || time.Since(began) > time.Second {
+			t.Errorf("the address waited %v for a place that it gave back: %v", time.Since(began), err)
 		}
 	})
 }

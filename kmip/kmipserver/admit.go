@@ -1,7 +1,6 @@
 package kmipserver
 
 import (
-	"net"
 	"net/netip"
 	"sync"
 )
@@ -30,22 +29,6 @@ func newConnections() *connections {
 		perAddress: map[netip.Addr]int{},
 		empty:      make(chan struct{}),
 	}
-}
-
-// addressOf is what the limit per address counts by: the address, of IPv6 its
-// /64, since one host has all of those.
-func addressOf(a net.Addr) netip.Addr {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}
-	}
-	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			addr = p.Addr()
-		}
-	}
-	return addr
 }
 
 // admit gives c a place. limit names the limit that was reached, if any; if

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
-	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -70,24 +69,6 @@ func TestFrameSize(t *testing.T) {
 				t.Errorf("%d, %v; expected %d, %v", size, err, tt.size, tt.err)
 			}
 		})
-	}
-}
-
-func TestAddressOf(t *testing.T) {
-	tests := []struct{ in, want string }{
-		{"192.0.2.1:5", "192.0.2.1"},
-		{"[::ffff:192.0.2.1]:5", "192.0.2.1"},
-		{"[2001:db8:1:2:3:4:5:6]:5", "2001:db8:1:2::"},
-		{"[fe80::1%eth0]:5", "fe80::"},
-	}
-	for _, tt := range tests {
-		got := addressOf(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(tt.in)))
-		if got.String() != tt.want {
-			t.Errorf("%s counts as %v, expected %s", tt.in, got, tt.want)
-		}
-	}
-	if got := addressOf(&net.UnixAddr{}); got.IsValid() {
-		t.Errorf("a unix socket counts as %v", got)
 	}
 }
 

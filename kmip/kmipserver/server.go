@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/keyreeve/keyreeve/internal/peeraddr"
 	"github.com/keyreeve/keyreeve/kmip"
 	"github.com/keyreeve/keyreeve/kmip/operations"
 )
@@ -252,7 +253,7 @@ func (s *Server) accept(n net.Conn) {
 		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4})
 		_ = t.SetNoDelay(true)
 	}
-	c := &conn{server: s, net: n, tls: tls.Server(n, s.tls), address: addressOf(n.RemoteAddr()), remote: n.RemoteAddr().String()}
+	c := &conn{server: s, net: n, tls: tls.Server(n, s.tls), address: peeraddr.Of(n.RemoteAddr()), remote: n.RemoteAddr().String()}
 	victim, limit, ok := s.conns.admit(c, s.limits)
 	if limit != "" {
 		s.metrics.limit(limit)
