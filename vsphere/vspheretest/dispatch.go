@@ -16,13 +16,16 @@ const aliasPrefix = "Keyreeve:"
 // An overlay answers some of the calls to all objects of one type. The
 // reference of the one that is meant is in the request. Its lock is none: the
 // simulator would hold it over the whole call, and so over an exchange with a
-// key server.
+// key server. It begins with one of the API's objects, since parts of the
+// simulator walk over all that are registered and take them for such.
 type overlay struct {
-	Self    types.ManagedObjectReference
+	mo.ExtensibleManagedObject
 	vcenter *VCenter
 }
 
-func (o *overlay) Reference() types.ManagedObjectReference { return o.Self }
+func (v *VCenter) overlay(kind string) overlay {
+	return overlay{mo.ExtensibleManagedObject{Self: v.alias(kind)}, v}
+}
 
 // Lock and Unlock keep the simulator from locking.
 func (o *overlay) Lock()   {}
@@ -31,12 +34,14 @@ func (o *overlay) Unlock() {}
 // overlays are the types of objects with calls of ours.
 func (v *VCenter) overlays() map[string]mo.Reference {
 	return map[string]mo.Reference{
-		"CryptoManagerKmip": &manager{overlay{v.alias("CryptoManagerKmip"), v}},
-		"VirtualMachine":    &machines{overlay{v.alias("VirtualMachine"), v}},
-		"HostSystem":        &hosts{overlay{v.alias("HostSystem"), v}},
-		"Folder":            &folders{overlay{v.alias("Folder"), v}},
-		"Datacenter":        &datacenters{overlay{v.alias("Datacenter"), v}},
-		"PropertyCollector": &collectors{overlay{v.alias("PropertyCollector"), v}},
+		"ClusterComputeResource": &clusters{v.overlay("ClusterComputeResource")},
+		"CryptoManagerKmip":      &manager{v.overlay("CryptoManagerKmip")},
+		"VirtualMachine":         &machines{v.overlay("VirtualMachine")},
+		"HostSystem":             &hosts{v.overlay("HostSystem")},
+		"Folder":                 &folders{v.overlay("Folder")},
+		"Datacenter":             &datacenters{v.overlay("Datacenter")},
+		"VirtualApp":             &apps{v.overlay("VirtualApp")},
+		"PropertyCollector":      &collectors{v.overlay("PropertyCollector")},
 	}
 }
 

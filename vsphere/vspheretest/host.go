@@ -131,7 +131,10 @@ func (v *VCenter) prepareHost(ctx *simulator.Context, ref types.ManagedObjectRef
 	if safe {
 		return nil
 	}
-	r, f := v.generate(ctx, provider)
+	r, f := v.hostKeysInUse(ctx)[ref], (*failure)(nil)
+	if r.id == "" {
+		r, f = v.generate(ctx, provider)
+	}
 	if f != nil {
 		v.event(ctx, eventHostNoKey, "No host key for "+name+": "+f.text, ref)
 		return f
@@ -206,9 +209,27 @@ func (h *hosts) RebootHostTask(ctx *simulator.Context, req *types.RebootHost_Tas
 	v := h.vcenter
 	ref := v.run(ctx, req.This, "rebootHostTask", func(own *simulator.Context, _ func(int32)) (types.AnyType, *failure) {
 		v.hosts.forget(req.This)
-		return nil, v.stopMachines(own, req.This)
+		if f := v.stopMachines(own, req.This); f != nil {
+			return nil, f
+		}
+		v.restoreHostKey(own, req.This)
+		return nil, nil
 	})
 	return &methods.RebootHost_TaskBody{Res: &types.RebootHost_TaskResponse{Returnval: ref}}
+}
+
+// restoreHostKey gives a host that has come back its host key again. Without
+// the key server it is only prepared, until the next use of a key there.
+func (v *VCenter) restoreHostKey(ctx *simulator.Context, ref types.ManagedObjectReference) {
+	host, who := (&hosts{}).get(ctx, ref)
+	r, ok := v.hostKeysInUse(ctx)[ref]
+	if !ok {
+		return
+	}
+	if err := v.ensureKey(ctx, ref, r, who); err != nil {
+		ctx.Map.AtomicUpdate(ctx, host, []types.PropertyChange{{Name: "runtime.cryptoState", Val: string(types.HostCryptoStatePrepared)}})
+		v.event(ctx, eventHostNoKey, "No host key for "+who.name+": "+unusable(r, err).text, ref)
+	}
 }
 
 // stopMachines powers off what runs on the host.

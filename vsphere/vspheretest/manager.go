@@ -63,6 +63,9 @@ func (m *manager) register(spec types.KmipServerSpec) *failure {
 		c = &provider{id: spec.ClusterId.Id, management: string(types.KmipClusterInfoKmsManagementTypeVCenter), keyType: spec.DefaultKeyType}
 		p.list = append(p.list, c)
 	}
+	if spec.DefaultKeyType != c.keyType {
+		return fail(&types.InvalidArgument{InvalidProperty: "server.defaultKeyType"}, "All servers of a key provider have the same type of key; here it is %q", c.keyType)
+	}
 	if c.server(spec.Info.Name) != nil {
 		return fail(&types.AlreadyExists{Name: spec.Info.Name}, "The key server %q is in the provider already", spec.Info.Name)
 	}

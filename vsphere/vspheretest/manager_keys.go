@@ -17,7 +17,11 @@ func (m *manager) GenerateKey(ctx *simulator.Context, req *types.GenerateKey) so
 		provider = req.KeyProvider.Id
 	}
 	var result types.CryptoKeyResult
-	r, f := v.generate(own, provider)
+	var r keyRef
+	f := rawKey(req.KeySpec)
+	if f == nil {
+		r, f = v.generate(own, provider)
+	}
 	if f != nil {
 		result.Reason, result.Fault = f.text, f.localized()
 		result.KeyId.ProviderId = req.KeyProvider
@@ -28,6 +32,15 @@ func (m *manager) GenerateKey(ctx *simulator.Context, req *types.GenerateKey) so
 		}
 	}
 	return &methods.GenerateKeyBody{Res: &types.GenerateKeyResponse{Returnval: result}}
+}
+
+// rawKey refuses wrapped keys: nobody knows what vCenter 9 says to a key server
+// then.
+func rawKey(spec *types.CryptoManagerKmipGenerateKeySpec) *failure {
+	if spec == nil || spec.KeyType == "" || spec.KeyType == string(types.KmipClusterInfoKeyTypeRawKey) {
+		return nil
+	}
+	return fail(&types.NotSupported{}, "Cannot generate key: this simulator has no keys of type %q", spec.KeyType)
 }
 
 // customAttributes are what the caller wants on the key. Names get KMIP's mark

@@ -30,6 +30,7 @@ type policies struct {
 	mu      sync.Mutex
 	known   map[string]bool   // by id: whether it encrypts
 	applied map[string]string // entity → id
+	edited  map[string]*pbm.PbmCapabilityProfile
 }
 
 // entity names a machine's home, or one of its disks.

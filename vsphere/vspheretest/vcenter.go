@@ -98,6 +98,7 @@ type VCenter struct {
 	hosts     hostKeys
 	policies  policies
 	watches   watches
+	files     files
 	answers   map[string]map[string]bool // calls of the overlay's, by type; fixed once it is installed
 
 	ctx     context.Context // of work in the background; ends with Close
