@@ -182,7 +182,7 @@ func (d *Disk) backing(b types.BaseVirtualDeviceBackingInfo) {
 			d.Key, d.Datastore, d.RDM = l.key, datastoreOf(l.file), l.rdm
 			d.MultiWriter = l.sharing == string(types.VirtualDiskSharingSharingMultiWriter)
 		} else {
-			d.Linked = true
+			d.Layers++
 			if l.key != (Key{}) {
 				d.Chain = append(d.Chain, l.key)
 			}

@@ -35,10 +35,10 @@ func TestDisks(t *testing.T) {
 		fits    func(Disk) bool
 	}{
 		{"plain", []types.BaseVirtualDevice{diskOn(flat("[ds] a.vmdk", ""))}, func(d Disk) bool {
-			return d.Key == Key{} && d.Datastore == "ds" && d.Size == 1<<20 && d.Label == "disk 2000" && !d.Linked
+			return d.Key == Key{} && d.Datastore == "ds" && d.Size == 1<<20 && d.Label == "disk 2000" && d.Layers == 0
 		}},
 		{"each layer has a key", []types.BaseVirtualDevice{diskOn(child)}, func(d Disk) bool {
-			return d.Key.ID == "new" && d.Linked && slices.Equal(d.Chain, []Key{{"old", "p"}}) && d.Datastore == "ds 1"
+			return d.Key.ID == "new" && d.Layers == 2 && slices.Equal(d.Chain, []Key{{"old", "p"}}) && d.Datastore == "ds 1"
 		}},
 		{"sparse", []types.BaseVirtualDevice{diskOn(sparse)}, func(d Disk) bool {
 			return d.Key.ID == "s" && slices.Equal(d.Chain, []Key{{"t", "p"}})
@@ -48,7 +48,7 @@ func TestDisks(t *testing.T) {
 		{"on IDE, whose controller comes after it", []types.BaseVirtualDevice{
 			diskOn(flat("", "")), &types.VirtualIDEController{VirtualController: types.VirtualController{VirtualDevice: types.VirtualDevice{Key: 200}}},
 		}, func(d Disk) bool { return d.IDE }},
-		{"no backing", []types.BaseVirtualDevice{diskOn(nil)}, func(d Disk) bool { return d.Key == Key{} && !d.Linked }},
+		{"no backing", []types.BaseVirtualDevice{diskOn(nil)}, func(d Disk) bool { return d.Key == Key{} && d.Layers == 0 }},
 	} {
 		if list := disksOf(tc.devices); len(list) != 1 || !tc.fits(list[0]) {
 			t.Errorf("%s: %+v", tc.name, list)

@@ -110,8 +110,8 @@ type Disk struct {
 	Chain         []Key  `json:"chain,omitempty"`
 	Datastore     string `json:"datastore,omitempty"`
 	StoragePolicy string `json:"storage_policy,omitempty"`
-	Size          int64  `json:"size"` // bytes
-	Linked        bool   `json:"linked,omitempty"`
+	Size          int64  `json:"size"`             // bytes
+	Layers        int    `json:"layers,omitempty"` // that it is built on; a snapshot adds one
 	RDM           bool   `json:"rdm,omitempty"`
 	MultiWriter   bool   `json:"multi_writer,omitempty"`
 	IDE           bool   `json:"ide,omitempty"`
@@ -201,6 +201,11 @@ func (v *VM) label() string {
 
 // Encrypted tells whether the home is, or any disk.
 func (v *VM) Encrypted() bool { return len(v.Keys()) > 0 }
+
+// LinkedClone tells whether a disk is built on more than its own snapshots.
+func (v *VM) LinkedClone() bool {
+	return slices.ContainsFunc(v.Disks, func(d Disk) bool { return d.Layers > v.Snapshots })
+}
 
 // Keys are those of the home and the disks, what they are built on and the
 // snapshots, each once.

@@ -1,0 +1,68 @@
+package policy
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/keyreeve/keyreeve/vsphere/inventory"
+)
+
+// keyPath are the machines that keys depend on. An encrypted key server whose
+// own key is in it never starts again, and takes all others with it.
+type keyPath struct {
+	machines map[string]string // by Ref: why
+	unknown  []string          // what was neither found nor is said to be elsewhere
+}
+
+func findKeyPath(p *Policy, s *inventory.Snapshot, f *Facts) keyPath {
+	k := keyPath{machines: map[string]string{}}
+	k.find(s, "the key server", &p.Server, f.Server)
+	k.find(s, "vCenter", &p.VCenter, f.VCenter)
+	return k
+}
+
+// find looks for the machines of a thing. What the facts find is on the path
+// even when the file says that it is elsewhere: the doubt is for the machine.
+func (k *keyPath) find(s *inventory.Snapshot, what string, place *Place, machines []Machine) {
+	for _, m := range machines {
+		found := k.add(s, what+" "+m.Name, func(v *inventory.VM) bool { return m.is(v) })
+		if !found && !place.Outside && len(place.At) == 0 {
+			k.unknown = append(k.unknown, what+" "+m.Name)
+		}
+	}
+	for _, at := range place.At {
+		said := func(v *inventory.VM) bool { return v.Path == at || isUUID(v, at) || hasAddress(v, at) }
+		if !k.add(s, what, said) {
+			k.unknown = append(k.unknown, what+" at "+at)
+		}
+	}
+	appliance := what == "vCenter" && k.add(s, what, func(v *inventory.VM) bool { return strings.Contains(v.Product, "vCenter Server") })
+	if len(machines) == 0 && len(place.At) == 0 && !place.Outside && !appliance {
+		k.unknown = append(k.unknown, what)
+	}
+}
+
+func isUUID(v *inventory.VM, id string) bool {
+	return id != "" && (strings.EqualFold(v.BIOS, id) || strings.EqualFold(v.Instance, id))
+}
+
+func (k *keyPath) add(s *inventory.Snapshot, why string, is func(*inventory.VM) bool) (found bool) {
+	for i := range s.VMs {
+		if v := &s.VMs[i]; is(v) {
+			k.machines[v.Ref], found = strings.TrimSpace(why), true
+		}
+	}
+	return found
+}
+
+// is tells whether a machine of the vCenter is the one.
+func (m *Machine) is(v *inventory.VM) bool {
+	if m.BIOS != "" && isUUID(v, m.BIOS) {
+		return true
+	}
+	return slices.ContainsFunc(m.Addresses, func(a string) bool {
+		addr, err := netip.ParseAddr(a)
+		return err == nil && !addr.IsLoopback() && !addr.IsLinkLocalUnicast() && hasAddress(v, a) // every machine has those
+	})
+}
