@@ -146,6 +146,11 @@ func TestUnitGivesTheServerWhatItNeeds(t *testing.T) {
 			t.Errorf("%s is no setting", v)
 		}
 	}
+	for _, line := range []string{"LogsDirectory=keyreeve", "ReadWritePaths=-/var/backups/keyreeve"} { // where deploy/keyreeve.yaml sends people
+		if !strings.Contains(string(data), "\n"+line+"\n") {
+			t.Errorf("no line %q: the folder cannot be written to", line)
+		}
+	}
 	if !strings.Contains(string(data), "\nRestartPreventExitStatus=2 3 4 7 8 9\n") ||
 		exitUsage != 2 || exitNoStore != 3 || exitRefused != 4 || exitWrongKey != 7 || exitDamaged != 8 || exitRolledBack != 9 {
 		t.Error("the exit codes in the unit are not ours")
