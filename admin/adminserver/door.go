@@ -13,14 +13,14 @@ var (
 	opRevoke      = keystore.Op{Name: "Revoke Client", Class: keystore.OpChange, Urgent: true}
 	opAddAdmin    = keystore.Op{Name: "Add Admin", Class: keystore.OpChange}
 	opRevokeAdmin = keystore.Op{Name: "Revoke Admin", Class: keystore.OpChange, Urgent: true}
-	opOpen        = keystore.Op{Name: "Load Clients", Class: keystore.OpObserve}
+	opOpen        = keystore.Op{Name: "Load Clients", Class: keystore.OpNone} // the server reads what it serves with: nobody asked
 	opListKeys    = keystore.Op{Name: "List Keys", Class: keystore.OpObserve}
 	opShowKey     = keystore.Op{Name: "Show Key", Class: keystore.OpObserve}
 	opRequire     = keystore.Op{Name: "Require User", Class: keystore.OpChange}
 	opAddUser     = keystore.Op{Name: "Add User", Class: keystore.OpChange}
 	opPassword    = keystore.Op{Name: "Set Password", Class: keystore.OpChange, Urgent: true}
 	opRemove      = keystore.Op{Name: "Remove User", Class: keystore.OpChange, Urgent: true}
-	opLoadUsers   = keystore.Op{Name: "Load Users", Class: keystore.OpObserve}
+	opLoadUsers   = keystore.Op{Name: "Load Users", Class: keystore.OpNone}
 )
 
 type work func(*keystore.Batch) error
