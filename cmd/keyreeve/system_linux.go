@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/keyreeve/keyreeve/internal/program"
 )
 
 // harden keeps the process's memory out of core dumps, and away from a debugger
@@ -45,10 +47,7 @@ func exchange(a, b string) error {
 	return nil
 }
 
-func isTerminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
-}
+func isTerminal(f *os.File) bool { return program.IsTerminal(f) }
 
 // hideInput stops the terminal from showing what is typed.
 func hideInput(f *os.File) (restore func(), err error) {

@@ -49,7 +49,7 @@ func tlsConfig(host string, cfg *Config) (*tls.Config, error) {
 		// The pin is the whole of trust: whoever answers with another
 		// certificate gets no password, whatever CA has signed it.
 		config.InsecureSkipVerify = true
-		config.VerifyConnection = func(state tls.ConnectionState) error { return pinned(state, want) }
+		config.VerifyConnection = func(state tls.ConnectionState) error { return pinned(host, state, want) }
 	case len(cfg.CA) > 0:
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(cfg.CA) {
@@ -61,12 +61,12 @@ func tlsConfig(host string, cfg *Config) (*tls.Config, error) {
 	return config, nil
 }
 
-func pinned(state tls.ConnectionState, want [sha256.Size]byte) error {
+func pinned(host string, state tls.ConnectionState, want [sha256.Size]byte) error {
 	if len(state.PeerCertificates) == 0 {
 		return ErrCertificate
 	}
 	if got := sha256.Sum256(state.PeerCertificates[0].Raw); got != want {
-		return fmt.Errorf("%w: %s shows the one with SHA-256 %s", ErrCertificate, state.ServerName, colons(got[:]))
+		return fmt.Errorf("%w: %s shows the one with SHA-256 %s", ErrCertificate, host, colons(got[:]))
 	}
 	return nil
 }

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyreeve/keyreeve/internal/program"
+	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
+)
+
+// What a line of a plan is.
+const (
+	isChange  = "change"
+	isBlocked = "blocked"
+	isWarning = "warning"
+)
+
+// A planLine is one thing to do, or one that cannot be done now.
+type planLine struct {
+	Area string `json:"area"` // ovhcloud
+	Kind string `json:"kind"` // change, blocked or warning
+	What string `json:"what"`
+}
+
+// A plan is what plan prints. Nothing in it was done.
+type plan struct {
+	InSync  bool       `json:"in_sync"`
+	Changes int        `json:"changes"`
+	Blocked int        `json:"blocked"`
+	Lines   []planLine `json:"lines"`
+}
+
+func (p *plan) add(area, kind, what string) {
+	p.Lines = append(p.Lines, planLine{area, kind, what})
+	switch kind {
+	case isChange:
+		p.Changes++
+	case isBlocked:
+		p.Blocked++
+	}
+	p.InSync = p.Changes == 0 && p.Blocked == 0
+}
+
+func (p *plan) table(w io.Writer) {
+	program.Line(w, "AREA", "KIND", "WHAT")
+	for _, l := range p.Lines {
+		program.Line(w, l.Area, l.Kind, l.What)
+	}
+	_, _ = fmt.Fprintf(w, "\n%d to change, %d blocked\n", p.Changes, p.Blocked)
+}
+
+// verdict is the exit code of a plan, as an error.
+func (p *plan) verdict() error {
+	switch {
+	case p.Changes > 0:
+		return &failure{exitDrift, fmt.Errorf("not in sync: %d to change, %d blocked", p.Changes, p.Blocked), "keyreeve-agent apply changes it"}
+	case p.Blocked > 0:
+		return &failure{exitBlocked, fmt.Errorf("%d blocked: a person has to act first", p.Blocked), ""}
+	}
+	return nil
+}
+
+const planHelp = `Compares what is with what the settings say, and prints what apply would change and
+why. Nothing is changed.
+
+Exit codes: 0 in sync, 2 there is something to change, 3 all that is left is blocked,
+1 the comparison failed.`
+
+func (a *app) planCommand(o *options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "plan", Short: "print what apply would change, and why", Long: planHelp, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.plan(cmd, o) },
+	}
+	o.outputFlag(cmd)
+	return cmd
+}
+
+func (a *app) plan(cmd *cobra.Command, o *options) error {
+	return a.with(cmd, o, func(ctx context.Context, l *link) error {
+		p, err := l.plan(ctx)
+		if err != nil {
+			return err
+		}
+		if err := a.show(o, p, func(w io.Writer) { p.table(w) }); err != nil {
+			return err
+		}
+		return p.verdict()
+	})
+}
+
+// plan compares all that the settings are about.
+func (l *link) plan(ctx context.Context) (*plan, error) {
+	p := &plan{InSync: true, Lines: []planLine{}}
+	if l.config.OVHcloud != nil {
+		if err := l.planOVH(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func (l *link) planOVH(ctx context.Context, p *plan) error {
+	const area = "ovhcloud"
+	service, err := l.service(ctx)
+	if err != nil {
+		return err
+	}
+	d, err := l.desired(ctx)
+	if err != nil {
+		return err
+	}
+	state, err := service.Observe(ctx)
+	if err != nil {
+		return err
+	}
+	diff, err := ovhcloud.Diff(state, d)
+	if err != nil {
+		return err
+	}
+	for _, w := range diff.Warnings {
+		p.add(area, isWarning, w)
+	}
+	for _, s := range diff.Steps {
+		p.add(area, isChange, s.String())
+	}
+	if diff.Blocked != "" {
+		p.add(area, isBlocked, diff.Blocked)
+	}
+	return nil
+}
+
+func (a *app) applyCommand(o *options) *cobra.Command {
+	dry := false
+	cmd := &cobra.Command{
+		Use: "apply", Short: "change what differs from the settings", Args: noArgs,
+		Long: `Does what plan prints, OVHcloud before vCenter, since OVHcloud's firewall stands
+between them. Run again, it changes nothing; broken off, the next run goes on.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if dry {
+				return a.plan(cmd, o)
+			}
+			return a.with(cmd, o, a.apply)
+		},
+	}
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "print the plan, and change nothing")
+	o.outputFlag(cmd)
+	return cmd
+}
+
+// apply does it, and looks again: what is printed at the end is what is.
+func (a *app) apply(ctx context.Context, l *link) error {
+	if l.config.OVHcloud != nil {
+		changed, err := l.registerAtOVH(ctx)
+		for _, step := range changed {
+			_, _ = fmt.Fprintf(a.err, "done: ovhcloud: %s\n", step)
+		}
+		if err != nil && !errors.Is(err, ovhcloud.ErrBlocked) {
+			return err
+		}
+	}
+	p, err := l.plan(ctx)
+	if err != nil {
+		return err
+	}
+	p.table(a.out)
+	return p.verdict()
+}
