@@ -1,0 +1,251 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/keyreeve/keyreeve/certs"
+)
+
+var (
+	// ErrBlocked is wrapped when a person has to do something first.
+	ErrBlocked = errors.New("blocked")
+	// ErrInUse is wrapped when a provider stays because its keys are in use.
+	ErrInUse = errors.New("keys of the provider are in use")
+)
+
+// rounds bounds how often Reconcile looks again: trust shows only in the
+// status that comes after it was made.
+const rounds = 4
+
+// Reconcile brings vCenter's providers to what is desired: it observes,
+// compares and acts until there is nothing to do. What is blocked, or fails for
+// one provider, does not keep it from the others; the error names it all and
+// wraps ErrBlocked. It returns what was changed, also with an error.
+func (m *Manager) Reconcile(ctx context.Context, d Desired) (changed []Step, err error) {
+	var plan Plan
+	for range rounds {
+		state, err := m.Observe(ctx, d)
+		if err != nil {
+			return changed, err
+		}
+		if plan, err = Diff(state, d); err != nil {
+			return changed, err
+		}
+		if len(plan.Steps) == 0 {
+			return changed, plan.problem()
+		}
+		done, err := m.Apply(ctx, d, plan)
+		changed = append(changed, done...)
+		if err != nil {
+			return changed, errors.Join(err, plan.problem())
+		}
+		d = passwordsSent(d)
+	}
+	return changed, errors.Join(fmt.Errorf("key providers are not as desired after %d attempts; next would be %q", rounds, plan.Steps), plan.problem())
+}
+
+// passwordsSent is the desired state after an Apply: passwords are with vCenter.
+func passwordsSent(d Desired) Desired {
+	d.Providers = slices.Clone(d.Providers)
+	for i := range d.Providers {
+		d.Providers[i].Servers = slices.Clone(d.Providers[i].Servers)
+		for j := range d.Providers[i].Servers {
+			d.Providers[i].Servers[j].SetPassword = false
+		}
+	}
+	return d
+}
+
+func (p Plan) problem() error {
+	var list []error
+	for _, b := range p.Blocked {
+		list = append(list, fmt.Errorf("%w: key provider %s: %s", ErrBlocked, b.Provider, b.Text))
+	}
+	return errors.Join(list...)
+}
+
+// Apply does the steps of a plan in their order. A step that fails ends what is
+// to be done for its provider, and not for others. It returns what was changed.
+func (m *Manager) Apply(ctx context.Context, d Desired, p Plan) (changed []Step, err error) {
+	failed := map[string]bool{}
+	var errs []error
+	for _, st := range p.Steps {
+		if failed[st.Provider] {
+			continue
+		}
+		if ctx.Err() != nil {
+			return changed, errors.Join(append(errs, context.Cause(ctx))...)
+		}
+		err := m.step(ctx, d, st)
+		m.cfg.Metrics.step(st.Kind, err)
+		if err != nil {
+			failed[st.Provider] = true
+			errs = append(errs, fmt.Errorf("%s of key provider %s: %w", st.Kind, st.Provider, err))
+			continue
+		}
+		m.cfg.Logger.Info("key provider changed", "step", st.String())
+		changed = append(changed, st)
+	}
+	return changed, errors.Join(errs...)
+}
+
+func (m *Manager) step(ctx context.Context, d Desired, st Step) error {
+	var w Provider
+	if p := d.provider(st.Provider); p != nil {
+		w = *p
+	}
+	switch st.Kind {
+	case AddServer:
+		return m.keys.RegisterKmipServer(ctx, w.spec(st, true))
+	case UpdateServer:
+		return m.updateServer(ctx, w, st)
+	case TrustServer:
+		return m.trustServer(ctx, w, st)
+	case TrustClient, RenewClient:
+		return m.trustClient(ctx, d, w, st.Kind == RenewClient)
+	case RemoveServer:
+		return m.removeServer(ctx, st.Provider, st.Server)
+	case SetDefault:
+		return m.setDefault(ctx, st.Provider, nil)
+	case SetEntityDefault:
+		return m.setDefault(ctx, st.Provider, &st.Entity)
+	case RemoveProvider:
+		return m.removeProvider(ctx, st.Provider)
+	}
+	return fmt.Errorf("unknown step %q", st.Kind)
+}
+
+// desired is the server that a step is about.
+func (p Provider) desired(st Step) Server {
+	name := st.Server
+	if st.Desired != "" {
+		name = st.Desired
+	}
+	i := slices.IndexFunc(p.Servers, func(s Server) bool { return s.Name == name })
+	if i < 0 {
+		return Server{Name: st.Server}
+	}
+	return p.Servers[i]
+}
+
+func (p Provider) spec(st Step, password bool) types.KmipServerSpec {
+	s := p.desired(st)
+	spec := types.KmipServerSpec{ClusterId: types.KeyProviderId{Id: p.Name}, Info: types.KmipServerInfo{
+		Name: st.Server, Address: s.Address, Port: s.port(), ProxyAddress: s.ProxyAddress, ProxyPort: s.ProxyPort, UserName: s.User,
+	}}
+	if password {
+		spec.Password = string(s.Password.Expose())
+	}
+	return spec
+}
+
+// updateServer sends the password along when there is one: after another user
+// name the old one would be wrong. It looks whether vCenter has taken all of it:
+// an empty proxy or user may be taken as "stays as it is".
+func (m *Manager) updateServer(ctx context.Context, w Provider, st Step) error {
+	spec := w.spec(st, true)
+	if spec.Info.ProxyPort == 0 {
+		spec.Info.ProxyPort = -1 // "delete the entry"
+	}
+	if err := m.keys.UpdateKmipServer(ctx, spec); err != nil {
+		return err
+	}
+	o, err := m.Look(ctx, w.Name)
+	if err != nil {
+		return err
+	}
+	server := w.desired(st)
+	server.Name = st.Server
+	if o == nil || o.match(server) == nil {
+		return errors.New("it is gone")
+	}
+	if how := o.match(server).differs(server); len(how) > 0 {
+		return fmt.Errorf("vCenter has kept its %q: remove the server there and run this again", how)
+	}
+	return nil
+}
+
+// trustServer uploads a server's certificate to vCenter, once it has been
+// compared with what was given and with what the server says of itself.
+func (m *Manager) trustServer(ctx context.Context, w Provider, st Step) error {
+	leaf, trusted, err := m.Sees(ctx, w.Name, st.Server)
+	if err != nil {
+		return err
+	}
+	if err := w.Server.Verify(leaf, m.cfg.Now()); err != nil {
+		return fmt.Errorf("server %s: %w", st.Server, err)
+	}
+	if k := m.kms(st.Server); k != nil {
+		status, err := k.Status(ctx)
+		if err != nil {
+			return fmt.Errorf("asking server %s for its certificate: %w", st.Server, err)
+		}
+		if status.Certificate.SHA256 != certs.SHA256(leaf) {
+			return fmt.Errorf("server %s: %w: vCenter sees %s, and the server itself says %s: somebody else answers at that address, or the server has several certificates", st.Server, ErrUntrusted, certs.SHA256(leaf), clean(status.Certificate.SHA256))
+		}
+	}
+	if trusted {
+		return nil
+	}
+	return m.upload(ctx, w.Name, leaf.Raw)
+}
+
+func (m *Manager) upload(ctx context.Context, provider string, der []byte) error {
+	_, err := methods.UploadKmipServerCert(ctx, m.cfg.VIM, &types.UploadKmipServerCert{
+		This: m.keys.Reference(), Cluster: types.KeyProviderId{Id: provider}, Certificate: encode("CERTIFICATE", der),
+	})
+	if err != nil {
+		return fmt.Errorf("uploading the server's certificate to vCenter: %w", err)
+	}
+	return nil
+}
+
+// setDefault makes a provider the default once it is connected: with one that
+// is not, all new encryption fails.
+func (m *Manager) setDefault(ctx context.Context, provider string, entity *types.ManagedObjectReference) error {
+	if _, err := m.WaitNormal(ctx, provider); err != nil {
+		return err
+	}
+	return m.keys.SetDefaultKmsClusterId(ctx, provider, entity)
+}
+
+// removeServer removes a server while another one is connected, as vCenter says
+// at this moment.
+func (m *Manager) removeServer(ctx context.Context, provider, server string) error {
+	o, err := m.Look(ctx, provider)
+	if err != nil || o == nil {
+		return err
+	}
+	if !slices.ContainsFunc(o.Servers, func(s ServerState) bool { return s.Name != server && s.Status == "green" }) {
+		return fmt.Errorf("server %s stays: no other one is connected", server)
+	}
+	return m.keys.RemoveKmipServer(ctx, provider, server)
+}
+
+// removeProvider removes the servers one by one, with which the provider goes.
+// Who uses its keys is asked again: a machine may have been encrypted since.
+func (m *Manager) removeProvider(ctx context.Context, provider string) error {
+	uses, err := m.Uses(ctx, provider)
+	if err != nil {
+		return err
+	}
+	if uses.Keys > 0 {
+		return fmt.Errorf("%w: %s", ErrInUse, uses.text(true))
+	}
+	o, err := m.Look(ctx, provider)
+	if err != nil || o == nil {
+		return err
+	}
+	for _, s := range o.Servers {
+		if err := m.keys.RemoveKmipServer(ctx, provider, s.Name); err != nil {
+			return fmt.Errorf("removing server %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package provider_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/keyreeve/keyreeve/certs"
+	"github.com/keyreeve/keyreeve/vsphere/provider"
+	"github.com/keyreeve/keyreeve/vsphere/vspheretest"
+)
+
+// A firewall that is told thumbprints, as OVHcloud's.
+type firewall struct {
+	told   []string
+	refuse func(sha1 string) error
+}
+
+func (f *firewall) tell(ctx context.Context, sha1 string) error {
+	f.told = append(f.told, sha1)
+	if f.refuse != nil {
+		return f.refuse(sha1)
+	}
+	return ctx.Err()
+}
+
+func (r *rig) rotation(f *firewall) provider.Rotation {
+	r.Helper()
+	c := r.canary()
+	return provider.Rotation{Server: r.kms, Providers: r.desired(provider.CSR).Providers, Alias: "kms-1", Tell: f.tell,
+		Prove: func(ctx context.Context) error { _, err := c.Prove(ctx); return err }}
+}
+
+// Everybody is told, in the order in which nobody is cut off, and the new
+// certificate works.
+func TestRotate(t *testing.T) {
+	r := newRig(t)
+	r.reconcile(r.desired(provider.CSR))
+	old := certs.SHA1(r.kms.reloader.Leaf())
+	f := new(firewall)
+	r.kms.calls = nil
+	out, err := r.m.Rotate(t.Context(), r.rotation(f))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := certs.SHA1(r.kms.reloader.Leaf())
+	if now == old || certs.SHA1(out.To) != now || certs.SHA1(out.From) != old || out.ToldAfter || out.Gap <= 0 {
+		t.Errorf("%+v", out)
+	}
+	if !slices.Equal(f.told, []string{now}) || !slices.Equal(r.kms.calls, []string{"stage", "switch", "finish"}) {
+		t.Errorf("told %v, calls %v", f.told, r.kms.calls)
+	}
+	if got := r.reconcile(r.desired(provider.CSR)); got != "" {
+		t.Errorf("then: %q", got)
+	}
+}
+
+// A firewall that compares with what the server shows is told after the switch.
+func TestRotateToldAfter(t *testing.T) {
+	r := newRig(t)
+	r.reconcile(r.desired(provider.CSR))
+	f := &firewall{refuse: func(sha1 string) error {
+		if live := certs.SHA1(r.kms.reloader.Leaf()); sha1 != live {
+			return errors.New("not the server's")
+		}
+		return nil
+	}}
+	out, err := r.m.Rotate(t.Context(), r.rotation(f))
+	if err != nil || !out.ToldAfter || len(f.told) != 2 {
+		t.Errorf("%+v, told %v, %v", out, f.told, err)
+	}
+}
+
+// Whatever step fails, all is as it was: the server shows the old certificate,
+// the firewall has its thumbprint, and vCenter is connected.
+func TestRotateRollsBack(t *testing.T) {
+	for name, spoil := range map[string]func(r *rig, m *provider.Rotation, f *firewall, cancel func()){
+		"the switch fails": func(r *rig, _ *provider.Rotation, _ *firewall, _ func()) { r.kms.refuse["switch"] = errors.New("boom") },
+		"the firewall never takes it": func(r *rig, _ *provider.Rotation, f *firewall, _ func()) {
+			old := certs.SHA1(r.kms.reloader.Leaf())
+			f.refuse = func(sha1 string) error {
+				if sha1 != old {
+					return errors.New("boom")
+				}
+				return nil
+			}
+		},
+		"keys cannot be had": func(_ *rig, m *provider.Rotation, _ *firewall, _ func()) {
+			m.Prove = func(context.Context) error { return errors.New("boom") }
+		},
+		"vCenter does not come back": func(r *rig, m *provider.Rotation, _ *firewall, _ func()) {
+			m.Tell = func(_ context.Context, sha1 string) error {
+				if sha1 == certs.SHA1(r.kms.current.Certificate) {
+					r.vc.Network.ClearFault(r.kms.Addr())
+				} else {
+					r.vc.Network.SetFault(r.kms.Addr(), vspheretest.Fault{Kind: vspheretest.Refuse})
+				}
+				return nil
+			}
+		},
+		"it is cancelled": func(_ *rig, m *provider.Rotation, _ *firewall, cancel func()) {
+			m.Prove = func(ctx context.Context) error { cancel(); return ctx.Err() }
+		},
+	} {
+		r := newRig(t)
+		r.reconcile(r.desired(provider.CSR))
+		old := certs.SHA1(r.kms.reloader.Leaf())
+		f := new(firewall)
+		m := r.rotation(f)
+		ctx, cancel := context.WithCancel(t.Context())
+		spoil(r, &m, f, cancel)
+		_, err := r.m.Rotate(ctx, m)
+		cancel()
+		if !errors.Is(err, provider.ErrRolledBack) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := certs.SHA1(r.kms.reloader.Leaf()); got != old || len(f.told) > 0 && f.told[len(f.told)-1] != old {
+			t.Errorf("%s: the server shows %s, the firewall was told %v", name, got, f.told)
+		}
+		if got := r.reconcile(r.desired(provider.CSR)); got != "" {
+			t.Errorf("%s: then %q", name, got)
+		}
+	}
+}
+
+// What would fail later is refused before anything is changed.
+func TestRotateRefuses(t *testing.T) {
+	for says, spoil := range map[string]func(r *rig, m *provider.Rotation){
+		"not one that was given": func(r *rig, m *provider.Rotation) {
+			m.Providers[0].Server = provider.ServerTrust{SHA256: []string{certs.SHA256(r.kms.reloader.Leaf())}}
+		},
+		"repair that first": func(r *rig, _ *provider.Rotation) {
+			r.vc.Network.SetFault(r.kms.Addr(), vspheretest.Fault{Kind: vspheretest.Refuse})
+		},
+		"no server":        func(_ *rig, m *provider.Rotation) { m.Alias = "ghost" },
+		"no key provider":  func(_ *rig, m *provider.Rotation) { m.Providers = nil },
+		"staging the next": func(r *rig, _ *provider.Rotation) { r.kms.refuse["stage"] = errors.New("boom") },
+	} {
+		r := newRig(t)
+		r.reconcile(r.desired(provider.CSR))
+		f := new(firewall)
+		m := r.rotation(f)
+		spoil(r, &m)
+		if _, err := r.m.Rotate(t.Context(), m); err == nil || !strings.Contains(err.Error(), says) || len(f.told) > 0 || slices.Contains(r.kms.calls, "switch") {
+			t.Errorf("%s: %v; told %v, calls %v", says, err, f.told, r.kms.calls)
+		}
+	}
+}
