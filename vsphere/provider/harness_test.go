@@ -241,7 +241,7 @@ func newRig(t *testing.T) *rig {
 func (r *rig) manager(metrics *provider.Metrics, now func() time.Time) *provider.Manager {
 	r.Helper()
 	m, err := provider.New(provider.Config{VIM: r.vim.Client, KMS: map[string]provider.KMS{"": r.kms}, Metrics: metrics, Now: now,
-		StatusTimeout: time.Second, StatusEvery: 20 * time.Millisecond})
+		StatusTimeout: 2 * time.Second, StatusEvery: 20 * time.Millisecond})
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vmware/govmomi/crypto"
@@ -203,24 +204,27 @@ var ErrNotNormal = errors.New("the key provider is not connected")
 func (m *Manager) WaitNormal(ctx context.Context, name string) (*Observed, error) {
 	limit, cancel := context.WithTimeout(ctx, m.cfg.StatusTimeout)
 	defer cancel()
+	var last *Observed // what the time-out's error tells of: the last look may be cut off by it
 	for {
 		o, err := m.Look(limit, name)
-		if err == nil && o == nil {
+		switch {
+		case err == nil && o == nil:
 			return nil, fmt.Errorf("%w: vCenter has no key provider %q", ErrNotNormal, name)
-		}
-		if err == nil && len(o.Reasons(m.cfg.Now())) == 0 {
+		case err == nil && len(o.Reasons(m.cfg.Now())) == 0:
 			return o, nil
+		case err == nil:
+			last = o
 		}
 		if sleep(limit, m.cfg.StatusEvery) == nil {
 			continue
 		}
 		switch {
 		case ctx.Err() != nil:
-			return o, context.Cause(ctx)
-		case err != nil:
+			return last, context.Cause(ctx)
+		case last == nil:
 			return nil, fmt.Errorf("%w after %s: %w", ErrNotNormal, m.cfg.StatusTimeout, err)
 		}
-		return o, fmt.Errorf("%w after %s: %s: %q", ErrNotNormal, m.cfg.StatusTimeout, name, o.Reasons(m.cfg.Now()))
+		return last, fmt.Errorf("%w after %s: %s: %s", ErrNotNormal, m.cfg.StatusTimeout, name, strings.Join(last.Reasons(m.cfg.Now()), "; "))
 	}
 }
 
