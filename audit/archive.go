@@ -77,15 +77,30 @@ func (j *Journal) archive(s *Segment, to string) error {
 			return err
 		}
 	}
-	j.mu.Lock()
-	j.first, j.base = s.Number+1, s.End // readers look there first, and find nothing missing
-	j.mu.Unlock()
+	base := j.Base()
+	j.begin(s.Number+1, s.End) // readers look there first, and find nothing missing
 	for _, path := range []string{notesPath(j.cfg.Dir, s.Number), segmentPath(j.cfg.Dir, s.Number)} {
 		if err := j.cfg.FS.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			j.stays(s, base)
 			return err
 		}
 	}
 	return j.cfg.FS.SyncDir(j.cfg.Dir)
+}
+
+func (j *Journal) begin(first uint64, base Position) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.first, j.base = first, base
+}
+
+// stays has the journal begin with a segment again that could not be removed. Else the next one would be taken out
+// after it, and the server would not start any more: a segment that is missing in the middle is a journal that was cut.
+func (j *Journal) stays(s *Segment, base Position) {
+	if _, err := j.cfg.FS.Stat(segmentPath(j.cfg.Dir, s.Number)); errors.Is(err, fs.ErrNotExist) {
+		return // gone all the same
+	}
+	j.begin(s.Number, base)
 }
 
 // keep makes sure that a segment and its checkpoints are in the archive, durable and readable. A copy that is there

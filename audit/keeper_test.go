@@ -220,6 +220,45 @@ func TestArchiveTakesNothingUnsigned(t *testing.T) {
 	}
 }
 
+// A segment that cannot be removed is tried again before the next one goes: a gap would be a journal that does not open.
+func TestArchiveLeavesNoGap(t *testing.T) {
+	for at := 1; at <= 2; at++ { // its checkpoints, or the segment itself
+		for _, stored := range []bool{false, true} {
+			d := newDisk()
+			j := mustOpen(t, small(d))
+			for range 16 {
+				mustAppend(t, j, "a", "b")
+			}
+			all, err := j.Segments()
+			if err != nil || len(all) < 3 {
+				t.Fatal(len(all), err)
+			}
+			mustSign(t, j, signer(t, 1), all[1].End.Seq)
+			removed := 0
+			d.fault = func(_ int, op string) (f fault) {
+				if op == "remove" {
+					if removed++; removed == at {
+						f = fault{err: errors.New("input/output error"), stored: stored}
+					}
+				}
+				return f
+			}
+			if n, err := j.Archive(all[1].End.Seq, ""); err == nil || n != 0 {
+				t.Fatalf("archived %d segments, %v", n, err)
+			}
+			if _, err := j.Archive(all[1].End.Seq, ""); err != nil {
+				t.Fatalf("the second time: %v", err)
+			}
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if base := mustOpen(t, small(d)).Base(); base != all[1].End {
+				t.Errorf("it begins after sequence %d, want %d", base.Seq, all[1].End.Seq)
+			}
+		}
+	}
+}
+
 // pass lets time go by in a bubble, and then all that is due happen.
 func pass(d time.Duration) {
 	time.Sleep(d)
