@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -153,10 +154,12 @@ func (f *Forwarder) Settled() uint64 {
 func (f *Forwarder) Publish(c audit.Checkpoint) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.checkpoints) == maxWaiting { // while nobody takes anything: the newest say more
-		f.checkpoints = append(f.checkpoints[:0], f.checkpoints[1:]...)
-	}
-	f.checkpoints = append(f.checkpoints, c)
+	f.wait(append(f.checkpoints, c))
+}
+
+// wait has checkpoints wait; f.mu is held. While nobody takes anything the newest are kept: they say more.
+func (f *Forwarder) wait(all []audit.Checkpoint) {
+	f.checkpoints = slices.Clone(all[max(0, len(all)-maxWaiting):])
 }
 
 // Run passes on until ctx ends; what comes later is passed on after the next start.
@@ -278,7 +281,7 @@ func (f *Forwarder) newest() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if n := len(f.checkpoints); c.Seq > 0 && (n == 0 || f.checkpoints[n-1].Seq < c.Seq) {
-		f.checkpoints = append(f.checkpoints, c)
+		f.wait(append(f.checkpoints, c))
 	}
 }
 
@@ -304,7 +307,7 @@ func (f *Forwarder) due(seq uint64) (due []audit.Checkpoint) {
 func (f *Forwarder) putBack(due []audit.Checkpoint) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.checkpoints = append(due, f.checkpoints...)
+	f.wait(append(due, f.checkpoints...))
 }
 
 // behind returns how many entries were not sent yet.

@@ -24,6 +24,9 @@ type moody struct {
 	down  atomic.Bool
 	tries atomic.Int64
 	end   audit.Position
+
+	checkpoints int
+	meanwhile   func() // while it takes nothing
 }
 
 // A buffer is written by the forwarder while a test reads it.
@@ -44,12 +47,20 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-func (m *moody) Send(_ context.Context, _ audit.Line, _ []audit.Line, end audit.Position) error {
+func (m *moody) Send(_ context.Context, _ audit.Line, lines []audit.Line, end audit.Position) error {
 	m.tries.Add(1)
 	if m.down.Load() {
+		if m.meanwhile != nil {
+			m.meanwhile()
+		}
 		return errors.New("the sink is down")
 	}
 	m.end = end
+	for i := range lines {
+		if lines[i].Type == audit.LineCheckpoint {
+			m.checkpoints++
+		}
+	}
 	return nil
 }
 
@@ -107,6 +118,30 @@ func TestLagIsLoud(t *testing.T) {
 	if families, err := registry.Gather(); err != nil || len(families) != 4 {
 		t.Errorf("%d metrics, %v", len(families), err)
 	}
+}
+
+// However long a sink is away, only so many checkpoints wait for it, also those that it was offered already.
+func TestCheckpointsDoNotPileUp(t *testing.T) {
+	b := newBench(t)
+	b.append(t, 5)
+	synctest.Test(t, func(t *testing.T) {
+		sink := &moody{}
+		sink.down.Store(true)
+		f := b.forwarder(t, sink)
+		sink.meanwhile = func() {
+			for seq := range uint64(100) {
+				f.Publish(audit.Checkpoint{Position: audit.Position{Seq: seq%10 + 1}})
+			}
+		}
+		run(f, func() {
+			pass(10 * time.Minute)
+			sink.down.Store(false)
+			pass(2 * time.Minute)
+		})
+		if n := sink.checkpoints; n == 0 || n > 64 {
+			t.Errorf("%d checkpoints were sent, want at most 64", n)
+		}
+	})
 }
 
 // pass lets time go by in a bubble, and then all that is due happen.
