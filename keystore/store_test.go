@@ -84,11 +84,16 @@ func TestValueNeedsARecord(t *testing.T) {
 		{kt.Admin, kt.ChangeOp, false},
 	} {
 		must(t, r.Do(c.p, c.op, func(tx *keystore.Tx) error {
-			o, err := tx.Object(uid)
-			if err == nil && (kt.Material(o.Value) != nil) != c.want {
-				t.Errorf("%s by %s: Value there: %v", c.op.Name, c.p.Client, !c.want)
+			for _, open := range []func(keystore.UID) (*keystore.Object, error){tx.Object, tx.Edit} {
+				o, err := open(uid)
+				if err != nil {
+					return err
+				}
+				if (kt.Material(o.Value) != nil) != c.want {
+					t.Errorf("%s by %s: Value there: %v", c.op.Name, c.p.Client, !c.want)
+				}
 			}
-			return err
+			return nil
 		}))
 	}
 	wants(t, "a write by an operation that is none", r.Do(kt.Alice, kt.ObserveOp, func(tx *keystore.Tx) error {

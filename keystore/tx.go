@@ -187,19 +187,26 @@ func (tx *Tx) Object(uid UID) (*Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tx.principal.Admin || tx.op.Class < OpRelease {
-		o.Value = ttlv.Item{}
-	}
+	tx.withhold(o)
 	return o, nil
 }
 
+// withhold takes the Value from who is not to see it.
+func (tx *Tx) withhold(o *Object) {
+	if tx.principal.Admin || tx.op.Class < OpRelease {
+		o.Value = ttlv.Item{}
+	}
+}
+
 // Edit opens an object that may be changed and then given to Put. Only the
-// owner may: the user that made it, or an administrator.
+// owner may: the user that made it, or an administrator. Its Value is there as
+// Object says; Put keeps what is stored.
 func (tx *Tx) Edit(uid UID) (*Object, error) {
 	o, err := tx.find(uid, toChange)
 	if err != nil {
 		return nil, err
 	}
+	tx.withhold(o)
 	o.editable = true
 	return o, nil
 }
