@@ -39,7 +39,7 @@ type head struct {
 	digest     digest
 	position   audit.Position // of the journal, just before this commit
 	clock      int64          // the highest that the store has seen, seconds
-	archived   uint64         // the journal may begin up to here, and no later; see Tx.ArchiveJournal
+	archived   uint64         // the journal may begin up to here, and no later; see Store.ArchiveJournal
 	indexed    []string       // Config.IndexedAttributes; shared, not changed
 }
 
