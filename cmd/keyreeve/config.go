@@ -80,6 +80,18 @@ func contradictions(c config.Config) (errs []error) {
 	if c.RootKeyFile != "" && c.PassphraseFile != "" {
 		errs = append(errs, errors.New("root_key_file and passphrase_file exclude each other"))
 	}
+	if err := checkJournalSettings(&c); err != nil {
+		errs = append(errs, err)
+	}
+	b := c.Backup
+	switch {
+	case len(b.Recipients) > 0 && b.PassphraseFile != "":
+		errs = append(errs, errors.New("backup.recipients and backup.passphrase_file exclude each other"))
+	case b.Every > 0 && b.Dir == "":
+		errs = append(errs, errors.New("backup.every is set, and backup.dir is not: there is no place for backups"))
+	case b.Every > 0 && len(b.Recipients) == 0 && b.PassphraseFile == "":
+		errs = append(errs, errors.New("backup.every is set, and nobody could open a backup: set backup.recipients"))
+	}
 	return errs
 }
 
