@@ -170,5 +170,9 @@ func (c *Client) unreachable(err error) error {
 		return &Error{Code: CodeForbidden, Message: fmt.Sprintf("the server at %s does not take this certificate (%v)", c.at, op.Err),
 			Hint: "its log says why; keyreeve admin list, on its machine, shows who is an administrator"}
 	}
+	if verify := (*tls.CertificateVerificationError)(nil); errors.As(err, &verify) {
+		return &Error{Code: CodeRefused, Message: fmt.Sprintf("the server at %s may be another one: %v", c.at, verify.Err),
+			Hint: "call it by a name that its certificate has, and see that the bundle's ca.pem is that server's"}
+	}
 	return fmt.Errorf("asking the server at %s: %w", c.at, err)
 }

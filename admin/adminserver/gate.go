@@ -120,6 +120,8 @@ func whyNot(err error) (slog.Level, string) {
 	case errors.As(err, &refused):
 		text = "the certificate " + refused.Subject + " (SHA-256 " + refused.SHA256 + ") is no administrator's: " + string(refused.Code) +
 			"; keyreeve admin list shows who is"
+	case kind == certs.HandshakeUntrusted:
+		text = "the administrator's side does not trust this server's certificate: the bundle's ca.pem must be this server's, and the name in --server one that its certificate has"
 	case kind == certs.HandshakePlaintext:
 		text = "the peer does not speak TLS; the admin API is HTTPS"
 	}
