@@ -66,19 +66,49 @@ func (a *app) root() *cobra.Command {
 	cmd.AddCommand(a.decodeCommand(o), a.recordCommand(o), a.configCommand(o), a.statusCommand(o), a.doctorCommand(o), a.benchCommand(o))
 	cmd.AddCommand(a.auditCommand(o), a.rootKeyCommand(o), a.certificateCommand(o))
 	a.addCompletions(cmd, o)
+	cmd.SetHelpCommand(helpCommand())
+	tameCompletion(cmd)
 	return cmd
+}
+
+// helpCommand is cobra's with one difference: a command that there is not is a
+// mistake.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{Use: "help [COMMAND]", Short: "help about a command", RunE: func(cmd *cobra.Command, args []string) error {
+		about, rest, err := cmd.Root().Find(args)
+		if err != nil || len(rest) > 0 {
+			return usage(cmd.Root(), "unknown command %q", strings.Join(args, " "))
+		}
+		return about.Help()
+	}}
+}
+
+// tameCompletion makes cobra's command for completions like our own: lower case,
+// and an unknown shell is a mistake.
+func tameCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	cmd, _, err := root.Find([]string{"completion"})
+	if err != nil {
+		return // cobra makes it in its own time, with its own texts
+	}
+	cmd.Short, cmd.Args, cmd.RunE = "print the script that completes commands in a shell", nil, nounRun
+	for _, shell := range cmd.Commands() {
+		shell.Short = "print the script for " + shell.Name()
+	}
 }
 
 // noun returns a command that does nothing but hold the verbs below it.
 func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, RunE: func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return usage(cmd, "unknown command %q for %q", args[0], cmd.CommandPath())
-		}
-		return cmd.Help()
-	}}
+	cmd := &cobra.Command{Use: use, Short: short, RunE: nounRun}
 	cmd.AddCommand(verbs...)
 	return cmd
+}
+
+func nounRun(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage(cmd, "unknown command %q for %q", args[0], cmd.CommandPath())
+	}
+	return cmd.Help()
 }
 
 func noArgs(cmd *cobra.Command, args []string) error { return takes(0, "")(cmd, args) }
@@ -109,6 +139,9 @@ func (a *app) env(name string) string {
 
 // dataFolder returns the absolute path of the data folder, which need not exist.
 func (a *app) dataFolder(cmd *cobra.Command, o *options) (string, error) {
+	if o.server != "" {
+		return "", elsewhere(cmd)
+	}
 	data := o.data
 	if data == "" {
 		data = a.env(config.Env("data"))
@@ -117,6 +150,11 @@ func (a *app) dataFolder(cmd *cobra.Command, o *options) (string, error) {
 		return "", usage(cmd, "no data folder: give --data DIR or set %s", config.Env("data"))
 	}
 	return filepath.Abs(data)
+}
+
+// elsewhere refuses --server where a command reads the server's files.
+func elsewhere(cmd *cobra.Command) error {
+	return usage(cmd, "%s reads files of the server's machine: run it there, without --server", cmd.CommandPath())
 }
 
 func (o *options) outputFlag(cmd *cobra.Command) {

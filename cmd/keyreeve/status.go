@@ -148,6 +148,9 @@ func (a *app) doctorCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "look for what is or will be wrong", Long: doctorHelp, Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.server != "" {
+				return elsewhere(cmd)
+			}
 			c, err := a.settings(cmd, s)
 			if err != nil {
 				return err
