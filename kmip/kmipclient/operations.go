@@ -79,8 +79,8 @@ func (o *CreateOptions) attributes() []kmip.Attribute {
 	}
 	out := []kmip.Attribute{
 		kmip.EnumerationAttribute("Cryptographic Algorithm", alg),
+		kmip.IntegerAttribute("Cryptographic Usage Mask", int32(mask)), // in this order in every capture of a vCenter
 		kmip.IntegerAttribute("Cryptographic Length", length),
-		kmip.IntegerAttribute("Cryptographic Usage Mask", int32(mask)),
 	}
 	if o.Name != "" {
 		out = append(out, kmip.NameAttribute(o.Name))

@@ -32,8 +32,8 @@ func TestOperations(t *testing.T) {
 	state := kmip.EnumerationAttribute("State", kmip14.StateActive)
 	aes := []kmip.Attribute{
 		kmip.EnumerationAttribute("Cryptographic Algorithm", kmip14.CryptographicAlgorithmAES),
-		kmip.IntegerAttribute("Cryptographic Length", 256),
 		kmip.IntegerAttribute("Cryptographic Usage Mask", 0x0C),
+		kmip.IntegerAttribute("Cryptographic Length", 256),
 	}
 	named := append(append([]kmip.Attribute{}, aes...), kmip.NameAttribute("n"), kmip.TextAttribute("x-a", "v"))
 	var secretData ttlv.Writer

@@ -34,8 +34,13 @@ const providerID = "keyreeve"
 
 func newRig(t *testing.T, o vspheretest.Options) *rig {
 	t.Helper()
+	return newRigWith(t, o, kmiptest.Options{})
+}
+
+func newRigWith(t *testing.T, o vspheretest.Options, server kmiptest.Options) *rig {
+	t.Helper()
 	r := &rig{T: t, ctx: t.Context()}
-	r.kms, r.store = kmiptest.NewServer(t, kmiptest.Options{})
+	r.kms, r.store = kmiptest.NewServer(t, server)
 	if o.VMs == 0 {
 		o.VMs = 3
 	}
