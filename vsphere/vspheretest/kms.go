@@ -24,6 +24,7 @@ import (
 type KMS struct {
 	Admin *admin.Client // over its socket
 	Data  string
+	Env   []string // added to the environment of what is started from now on; set it while nothing is
 
 	binary, addr string
 
@@ -56,6 +57,7 @@ func NewKMS(ctx context.Context, binary, dir, addr string) (*KMS, error) {
 func (k *KMS) command(ctx context.Context, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, k.binary, args...)
 	c.Env = append(os.Environ(), "KEYREEVE_DATA="+k.Data, "KEYREEVE_DEV=true", "KEYREEVE_METRICS_LISTEN=off")
+	c.Env = append(c.Env, k.Env...)
 	return c
 }
 

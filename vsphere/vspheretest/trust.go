@@ -199,11 +199,11 @@ func pair(text string, key crypto.Signer) (*tls.Certificate, error) {
 
 // describe puts an error of the way to a server into few words.
 func describe(err error) string {
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Err != nil {
-		return op.Err.Error()
-	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "the key server did not answer in time"
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Err != nil {
+		return op.Err.Error()
 	}
 	for _, known := range []error{errNotTrusted, errExpired} {
 		if errors.Is(err, known) {

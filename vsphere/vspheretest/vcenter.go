@@ -104,6 +104,7 @@ type VCenter struct {
 	ctx     context.Context // of work in the background; ends with Close
 	cancel  context.CancelFunc
 	working sync.WaitGroup
+	clock   atomic.Pointer[func() time.Time]
 	itemID  atomic.Uint32 // of Unique Batch Item IDs, over all connections
 }
 
@@ -113,6 +114,8 @@ type VCenter struct {
 func New(o Options) (*VCenter, error) {
 	o = o.withDefaults()
 	v := &VCenter{Network: o.Network, options: o}
+	v.SetClock(o.Now)
+	v.options.Now = func() time.Time { return (*v.clock.Load())() }
 	v.ctx, v.cancel = context.WithCancel(context.Background())
 	if err := v.create(); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the simulator: %w", err), v.Close())
@@ -166,6 +169,9 @@ func (v *VCenter) Close() error {
 	v.providers.clear()
 	return nil
 }
+
+// SetClock has the vCenter take the time from now on from the function.
+func (v *VCenter) SetClock(now func() time.Time) { v.clock.Store(&now) }
 
 // Client logs in with the user of URL.
 func (v *VCenter) Client(ctx context.Context) (*govmomi.Client, error) {

@@ -53,11 +53,16 @@ func TestMain(m *testing.M) {
 // inWorld gives a test a world in which everything is trusted.
 func inWorld(t *testing.T, vms int, fn func(ctx context.Context, w *vspheretest.World, c *govmomi.Client)) {
 	t.Helper()
+	inWorldWith(t, vspheretest.Options{VMs: vms, Hosts: 3}, fn)
+}
+
+func inWorldWith(t *testing.T, vc vspheretest.Options, fn func(ctx context.Context, w *vspheretest.World, c *govmomi.Client)) {
+	t.Helper()
 	program, err := keyreeve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := vspheretest.WorldOptions{Keyreeve: program, VCenter: vspheretest.Options{VMs: vms, Hosts: 3}}
+	o := vspheretest.WorldOptions{Keyreeve: program, VCenter: vc}
 	vspheretest.Run(t, o, func(ctx context.Context, w *vspheretest.World) {
 		g, err := vspheretest.NewGuide(ctx, w, w.VCenters[0])
 		if err != nil {
