@@ -35,13 +35,22 @@ func (a *app) lab(ctx context.Context, f *flags) (err error) {
 	text := exports(w)
 	a.print("%s", text)
 	if f.readyFile != "" {
-		if err := os.WriteFile(f.readyFile, []byte(text), 0o600); err != nil {
+		if err := writeWhole(f.readyFile, text); err != nil {
 			return fmt.Errorf("writing the ready file: %w", err)
 		}
 	}
 	a.print("\n# the lab is up; Ctrl-C ends it and removes everything\n")
 	<-ctx.Done()
 	return nil
+}
+
+// writeWhole has the file appear with all that is in it: somebody waits for it.
+func writeWhole(path, text string) error {
+	half := path + ".half"
+	if err := os.WriteFile(half, []byte(text), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(half, path)
 }
 
 // trust sets up every vCenter as the vendor's guide does.

@@ -255,7 +255,7 @@ func TestNamedTestsExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := regexp.MustCompile("`([a-z/]+)\\.((?:Test|Fuzz)[A-Za-z0-9]+)`").FindAllSubmatch(page, -1)
+	named := regexp.MustCompile("`([a-z/-]+)\\.((?:Test|Fuzz)[A-Za-z0-9]+)`").FindAllSubmatch(page, -1)
 	if len(named) < 30 {
 		t.Errorf("only %d tests are named", len(named))
 	}
