@@ -119,7 +119,12 @@ func (f *File) open() error {
 	return nil
 }
 
-const tailBytes = 4 << 20
+// A group of many events, not written to its end, can be longer than the first; what is longer than the second is not
+// ours.
+const (
+	tailBytes    = 4 << 20
+	maxTailBytes = 64 << 20
+)
 
 // lastGroup returns the position after the last whole group in an export, or in a first line, and where that line, or a
 // checkpoint behind it, ends. size is negative when there is no such line.
@@ -128,7 +133,16 @@ func lastGroup(file durable.File) (at audit.Position, size int64, err error) {
 	if err != nil || total == 0 {
 		return at, 0, err
 	}
-	from := max(0, total-tailBytes)
+	for tail := int64(tailBytes); ; tail *= 4 {
+		from := max(0, total-tail)
+		at, size, err = lastGroupFrom(file, from, total)
+		if err != nil || size >= 0 || from == 0 || tail >= maxTailBytes {
+			return at, size, err
+		}
+	}
+}
+
+func lastGroupFrom(file durable.File, from, total int64) (at audit.Position, size int64, err error) {
 	tail := make([]byte, total-from)
 	if n, err := file.ReadAt(tail, from); n < len(tail) {
 		return at, 0, err

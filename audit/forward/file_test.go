@@ -120,3 +120,29 @@ func TestFileOfAnotherKindIsLeftAlone(t *testing.T) {
 		t.Errorf("%q, %v", data, err)
 	}
 }
+
+// A crash in the middle of a group that is larger than what is read of the file's end at first does not end the export.
+func TestFileGoesOnAfterALargeTornGroup(t *testing.T) {
+	b := newBench(t)
+	b.append(t, 3)
+	b.export(t, 0, nil)
+	path := filepath.Join(b.dir, "export.jsonl")
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := audit.Event{Class: audit.Release, Outcome: audit.Success, Operation: "Get", Reason: strings.Repeat("x", 500)}
+	l := audit.EventLine(99, &e)
+	if _, err := f.Write(bytes.Repeat(l.Append(nil), 10_000)); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := f.Stat(); err != nil || info.Size() < 5<<20 {
+		t.Fatal(info.Size(), err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b.append(t, 3)
+	b.export(t, 0, nil)
+	b.mustVerify(t, "after the crash")
+}
