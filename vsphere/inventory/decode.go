@@ -228,3 +228,11 @@ func layerOf(backing types.BaseVirtualDeviceBackingInfo) (l layer) {
 	}
 	return l
 }
+
+// Configured is what of a machine is in its configuration alone.
+func Configured(config *types.VirtualMachineConfigInfo) VM {
+	return VM{
+		Readable: true, BIOS: config.Uuid, Instance: config.InstanceUuid, Template: config.Template, ChangeVersion: config.ChangeVersion,
+		Key: keyOf(config.KeyId), MigrateEncrypted: config.MigrateEncryption, Disks: disksOf(config.Hardware.Device),
+	}
+}

@@ -14,6 +14,8 @@
 //	guard.go    what of all else is in the way: backups, windows, limits, …
 //	reason.go   every reason by name, and what to do about it
 //	render.go   a plan for people and for programs
+//	apply.go    does what a plan says, and nothing else
+//	ledger.go   what was begun: each step is on disk before the next
 //
 // # What it never does
 //
@@ -24,6 +26,14 @@
 // and vCenter's own, found by address and by BIOS UUID. If one of them can
 // neither be found nor is said to be elsewhere, nothing is encrypted at all. A
 // machine that cannot be judged is held, by a named reason, and never guessed.
+//
+// # Doing it
+//
+// An Applier judges nothing. Of each job the intent, the key and the task are
+// in the Ledger, synced, before the next step; what was done is read back from
+// every disk. A key belongs to one machine from before it is used: a try that
+// failed or was killed leaves it to the next, so that none is orphaned. Only
+// what was planned is retried, by planning it anew.
 //
 // # What is trusted
 //

@@ -1,0 +1,163 @@
+package policy
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/keyreeve/keyreeve/internal/durable"
+	"github.com/keyreeve/keyreeve/vsphere/inventory"
+)
+
+// Steps of a job, in their order.
+const (
+	stepIntent = "intent" // it is going to be done; a key may be made for it
+	stepKey    = "key"    // that key is for it, and for nothing else
+	stepTask   = "task"   // vCenter works on it
+	stepDone   = "done"   // it was verified
+	stepFailed = "failed" // it was not done; its key is kept for the next try
+)
+
+// An Entry is one line of the ledger.
+type Entry struct {
+	Time     time.Time `json:"time"`
+	Job      string    `json:"job"`
+	VCenter  string    `json:"vcenter"`
+	Ref      string    `json:"ref"`
+	Path     string    `json:"path,omitempty"`
+	Op       Op        `json:"op"`
+	Step     string    `json:"step"`
+	Provider string    `json:"provider,omitempty"`
+	Key      string    `json:"key,omitempty"`
+	Task     string    `json:"task,omitempty"`
+	Problem  string    `json:"problem,omitempty"`
+}
+
+// A Ledger is a file to which every step of a job is appended, and synced,
+// before the next is taken. So a run that was killed leaves no key that nobody
+// knows of, and the next run can go on where it was. It may be used by many
+// goroutines, and by one process.
+type Ledger struct {
+	mu   sync.Mutex
+	file durable.File
+	end  int64
+	open map[string]Entry // jobs that are not done, by vCenter and Ref
+	bad  error            // after a failed write nothing is taken any more
+}
+
+// OpenLedger opens the ledger, and makes it if there is none. A last line that
+// was cut by a crash is cut off: what it would have said was not acted upon.
+// Any other line that cannot be read is an error.
+func OpenLedger(fsys durable.FS, path string) (*Ledger, error) {
+	data, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("opening the ledger: %w", err)
+	}
+	l := &Ledger{open: map[string]Entry{}}
+	whole := data[:bytes.LastIndexByte(data, '\n')+1]
+	for n, line := range bytes.Split(bytes.TrimSuffix(whole, []byte("\n")), []byte("\n")) {
+		var e Entry
+		if len(whole) == 0 {
+			break
+		}
+		if err := json.Unmarshal(line, &e); err != nil {
+			return nil, fmt.Errorf("opening the ledger: line %d of %s is damaged: %w", n+1, path, err)
+		}
+		l.take(e)
+	}
+	l.end = int64(len(whole))
+	if l.file, err = fsys.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return nil, fmt.Errorf("opening the ledger: %w", err)
+	}
+	if err = l.file.Truncate(l.end); err == nil {
+		err = errors.Join(l.file.Sync(), fsys.SyncDir(filepath.Dir(path)))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the ledger: %w", err), l.file.Close())
+	}
+	return l, nil
+}
+
+// Close closes the file.
+func (l *Ledger) Close() error { return l.file.Close() }
+
+func (l *Ledger) take(e Entry) {
+	at := e.VCenter + "/" + e.Ref
+	if e.Step == stepDone || e.Step == stepFailed && e.Key == "" {
+		delete(l.open, at)
+		return
+	}
+	l.open[at] = e
+}
+
+// add appends a step. It is durable when there is no error.
+func (l *Ledger) add(e Entry) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.bad != nil {
+		return l.bad
+	}
+	line, err := json.Marshal(e)
+	if err == nil {
+		line = append(line, '\n')
+		_, err = l.file.WriteAt(line, l.end)
+	}
+	if err == nil {
+		err = l.file.Sync()
+	}
+	if err != nil {
+		l.bad = fmt.Errorf("writing the ledger: %w", err)
+		return l.bad
+	}
+	l.end += int64(len(line))
+	l.take(e)
+	return nil
+}
+
+// Open returns the last step of the job of a machine that is not done.
+func (l *Ledger) Open(vcenter, ref string) (Entry, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, ok := l.open[vcenter+"/"+ref]
+	return e, ok
+}
+
+// Unfinished are the jobs of a vCenter that are not done. Their keys belong to
+// them and are no orphans.
+func (l *Ledger) Unfinished(vcenter string) (list []Entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.open {
+		if e.VCenter == vcenter {
+			list = append(list, e)
+		}
+	}
+	slices.SortFunc(list, func(a, b Entry) int { return strings.Compare(a.Ref, b.Ref) })
+	return list
+}
+
+// Settle closes the jobs that were done though nobody lived to note it: those
+// whose key the machine has. Call it with a fresh snapshot before each plan.
+// What stays open keeps its key for the machine's next try.
+func (l *Ledger) Settle(s *inventory.Snapshot, now time.Time) error {
+	for _, e := range l.Unfinished(s.VCenter) {
+		i := slices.IndexFunc(s.VMs, func(v inventory.VM) bool { return v.Ref == e.Ref })
+		used := i >= 0 && slices.Contains(s.VMs[i].Keys(), inventory.Key{ID: e.Key, Provider: e.Provider})
+		if !used && e.Op.usesKeys() {
+			continue
+		}
+		e.Time, e.Step, e.Problem = now, stepDone, ""
+		if err := l.add(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
