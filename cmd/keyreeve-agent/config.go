@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"net/url"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
+	"github.com/keyreeve/keyreeve/vsphere/policy"
 	"github.com/keyreeve/keyreeve/vsphere/session"
 )
 
@@ -30,6 +32,16 @@ type config struct {
 	Server   serverConfig    `yaml:"server"`
 	VCenter  *vcenterConfig  `yaml:"vcenter"`
 	OVHcloud *ovhcloudConfig `yaml:"ovhcloud"`
+	Run      runConfig       `yaml:"run"`
+
+	PolicyNode ast.Node       `yaml:"policy"` // is read into the next
+	policy     *policy.Policy // nil: the settings have none
+}
+
+// runConfig is how often run looks, and where it is watched.
+type runConfig struct {
+	Every         time.Duration `yaml:"every"`
+	MetricsListen string        `yaml:"metrics_listen"`
 }
 
 type logConfig struct {
@@ -113,7 +125,8 @@ func parse(data []byte) (*config, error) {
 			return nil, err
 		}
 	}
-	c := &config{Mode: session.Observe, StateDir: "/var/lib/keyreeve-agent", Log: logConfig{Format: "text", Level: "info"}}
+	c := &config{Mode: session.Observe, StateDir: "/var/lib/keyreeve-agent", Log: logConfig{Format: "text", Level: "info"},
+		Run: runConfig{Every: 10 * time.Minute, MetricsListen: "127.0.0.1:9697"}}
 	if documents == 0 {
 		return nil, errors.New("the file says nothing")
 	}
@@ -158,7 +171,7 @@ func noSecrets(path string, n ast.Node) error {
 
 // check refuses what contradicts itself; what needs the network is doctor's.
 func (c *config) check() error {
-	checks := []func() error{c.checkMode, c.checkServer, c.checkVCenter, c.checkOVHcloud}
+	checks := []func() error{c.checkMode, c.checkServer, c.checkVCenter, c.checkOVHcloud, c.checkRun, c.readPolicy}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return err
@@ -247,4 +260,25 @@ func (c *config) checkOVHcloud() error {
 		v.Address = host.Addr().String()
 	}
 	return nil
+}
+
+func (c *config) checkRun() error {
+	if c.Run.Every < time.Minute {
+		return fmt.Errorf("run.every: %s is too short: want a minute at least", c.Run.Every)
+	}
+	if _, _, err := net.SplitHostPort(c.Run.MetricsListen); err != nil && c.Run.MetricsListen != "off" {
+		return fmt.Errorf("run.metrics_listen: %q: want ADDRESS:PORT or off", c.Run.MetricsListen)
+	}
+	return nil
+}
+
+func (c *config) readPolicy() (err error) {
+	if c.PolicyNode == nil {
+		return nil
+	}
+	if c.VCenter == nil {
+		return errors.New("policy: it needs vcenter: whose machines it is about")
+	}
+	c.policy, err = policy.FromNode(c.PolicyNode)
+	return err
 }

@@ -76,6 +76,9 @@ func TestRefusedSettings(t *testing.T) {
 		least + "vcenter: {user: u, thumbprint: x}\n":                       "vcenter.url: missing",
 		least + "vcenter: {url: u, thumbprint: x}\n":                        "vcenter.user: missing",
 		least + "ovhcloud: {service: s}\n":                                  "ovhcloud.endpoint: missing",
+		least + "run: {every: 1s}\n":                                        "run.every: 1s is too short",
+		least + "run: {metrics_listen: x}\n":                                "run.metrics_listen:",
+		least + "policy: {rules: []}\n":                                     "policy: it needs vcenter",
 		"mode: observe\n":                                                   "server: give socket",
 		"server: {socket: /s, url: 'https://h:1', kmip: 'h:1'}\n":           "exclude each other",
 		"server: {url: 'https://h:1', kmip: 'h:1'}\n":                       "server.bundle: missing",
@@ -205,5 +208,45 @@ func TestReportNumbers(t *testing.T) {
 	}
 	if _, err := second.nextReport("v1"); err == nil || !strings.Contains(err.Error(), "is damaged") {
 		t.Error(err)
+	}
+}
+
+// TestPause: a pass that failed is made again soon, and no two agents keep step.
+func TestPause(t *testing.T) {
+	for _, tc := range []struct {
+		failed bool
+		jitter float64
+		want   time.Duration
+	}{
+		{false, 0, 9 * time.Minute}, {false, 0.5, 10 * time.Minute}, {false, 1, 11 * time.Minute}, {true, 0.5, 30 * time.Second},
+	} {
+		if got := pause(10*time.Minute, tc.failed, tc.jitter); got.Round(time.Millisecond) != tc.want {
+			t.Errorf("%+v: %s", tc, got)
+		}
+	}
+}
+
+// TestExample: the policy that is shipped is one that the agent takes.
+func TestExample(t *testing.T) {
+	example, err := os.ReadFile("../../deploy/example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := parse(append([]byte(least+"vcenter: {url: v, user: u, thumbprint: x}\n"), example...))
+	if err != nil || len(c.policy.Rules) == 0 {
+		t.Fatal(err)
+	}
+}
+
+func TestPaused(t *testing.T) {
+	for path, want := range map[string]string{
+		"": "", "/nowhere/at/all": "", put(t, "pause", "move of the rack\n", 0o600): "move of the rack",
+	} {
+		if got, err := paused(path); got != want || err != nil {
+			t.Errorf("%s: %q, %v", path, got, err)
+		}
+	}
+	if got, _ := paused(t.TempDir()); got == "" {
+		t.Error("a pause that cannot be read does not pause")
 	}
 }

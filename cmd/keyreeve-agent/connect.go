@@ -31,6 +31,7 @@ type link struct {
 	ovhMetrics     *ovhcloud.Metrics
 	vcenterMetrics *session.Metrics
 
+	state   *state // what run holds for its whole life; nil: a command opens its own
 	server  *admin.Client
 	ovh     *ovhcloud.Client
 	vcenter *session.Session

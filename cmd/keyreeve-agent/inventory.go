@@ -221,11 +221,13 @@ func (l *link) report(ctx context.Context, s *inventory.Snapshot) (taken admin.I
 	if err != nil {
 		return taken, err
 	}
-	folder, err := openState(l.config.StateDir)
-	if err != nil {
-		return taken, err
+	folder := l.state
+	if folder == nil {
+		if folder, err = openState(l.config.StateDir); err != nil {
+			return taken, err
+		}
+		defer folder.close()
 	}
-	defer folder.close()
 	n, err := folder.nextReport(s.VCenter)
 	if err != nil {
 		return taken, err

@@ -10,19 +10,22 @@ import (
 
 	"github.com/keyreeve/keyreeve/internal/program"
 	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
+	"github.com/keyreeve/keyreeve/vsphere/policy"
 )
 
 // What a line of a plan is.
 const (
 	isChange  = "change"
-	isBlocked = "blocked"
+	isWaiting = "waiting" // for a window, a task, a canary: nobody has to do anything
+	isBlocked = "blocked" // for a person
+	isAlarm   = "alarm"
 	isWarning = "warning"
 )
 
 // A planLine is one thing to do, or one that cannot be done now.
 type planLine struct {
-	Area string `json:"area"` // ovhcloud
-	Kind string `json:"kind"` // change, blocked or warning
+	Area string `json:"area"` // ovhcloud or machine
+	Kind string `json:"kind"` // change, waiting, blocked, alarm or warning
 	What string `json:"what"`
 }
 
@@ -31,18 +34,27 @@ type plan struct {
 	InSync  bool       `json:"in_sync"`
 	Changes int        `json:"changes"`
 	Blocked int        `json:"blocked"`
+	Waiting int        `json:"waiting"`
+	Alarms  int        `json:"alarms"`
 	Lines   []planLine `json:"lines"`
+
+	Machines *policy.Plan `json:"machines,omitempty"` // what is behind its lines
 }
 
-func (p *plan) add(area, kind, what string) {
+func (p *plan) add(area, kind, what string) { p.tell(area, kind, what, true) }
+
+// tell adds a line, which counts unless it only says more about the one before.
+func (p *plan) tell(area, kind, what string, counts bool) {
 	p.Lines = append(p.Lines, planLine{area, kind, what})
-	switch kind {
-	case isChange:
-		p.Changes++
-	case isBlocked:
-		p.Blocked++
+	if n := map[string]*int{isChange: &p.Changes, isWaiting: &p.Waiting, isBlocked: &p.Blocked, isAlarm: &p.Alarms}[kind]; n != nil && counts {
+		*n++
 	}
-	p.InSync = p.Changes == 0 && p.Blocked == 0
+	p.InSync = p.Changes+p.Waiting+p.Blocked+p.Alarms == 0
+}
+
+// summary is the plan in one line.
+func (p *plan) summary() string {
+	return fmt.Sprintf("%d to change, %d waiting, %d blocked, %d alarms", p.Changes, p.Waiting, p.Blocked, p.Alarms)
 }
 
 func (p *plan) table(w io.Writer) {
@@ -50,16 +62,16 @@ func (p *plan) table(w io.Writer) {
 	for _, l := range p.Lines {
 		program.Line(w, l.Area, l.Kind, l.What)
 	}
-	_, _ = fmt.Fprintf(w, "\n%d to change, %d blocked\n", p.Changes, p.Blocked)
+	_, _ = fmt.Fprintf(w, "\n%s\n", p.summary())
 }
 
 // verdict is the exit code of a plan, as an error.
 func (p *plan) verdict() error {
 	switch {
 	case p.Changes > 0:
-		return &failure{exitDrift, fmt.Errorf("not in sync: %d to change, %d blocked", p.Changes, p.Blocked), "keyreeve-agent apply changes it"}
-	case p.Blocked > 0:
-		return &failure{exitBlocked, fmt.Errorf("%d blocked: a person has to act first", p.Blocked), ""}
+		return &failure{exitDrift, errors.New("not in sync: " + p.summary()), ""}
+	case !p.InSync:
+		return &failure{exitBlocked, errors.New("nothing can be done now: " + p.summary()), ""}
 	}
 	return nil
 }
@@ -67,8 +79,8 @@ func (p *plan) verdict() error {
 const planHelp = `Compares what is with what the settings say, and prints what apply would change and
 why. Nothing is changed.
 
-Exit codes: 0 in sync, 2 there is something to change, 3 all that is left is blocked,
-1 the comparison failed.`
+Exit codes: 0 in sync; 2 there is something to change; 3 all that is left waits, is
+blocked, or is an alarm; 1 the comparison failed.`
 
 func (a *app) planCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
@@ -97,6 +109,11 @@ func (l *link) plan(ctx context.Context) (*plan, error) {
 	p := &plan{InSync: true, Lines: []planLine{}}
 	if l.config.OVHcloud != nil {
 		if err := l.planOVH(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	if l.config.policy != nil {
+		if err := l.planMachines(ctx, p); err != nil {
 			return nil, err
 		}
 	}
@@ -136,14 +153,14 @@ func (l *link) planOVH(ctx context.Context, p *plan) error {
 func (a *app) applyCommand(o *options) *cobra.Command {
 	dry := false
 	cmd := &cobra.Command{
-		Use: "apply", Short: "change what differs from the settings", Args: noArgs,
-		Long: `Does what plan prints, OVHcloud before vCenter, since OVHcloud's firewall stands
-between them. Run again, it changes nothing; broken off, the next run goes on.`,
+		Use: "apply", Short: "change what differs from the settings at OVHcloud", Args: noArgs,
+		Long: `Does what plan prints of OVHcloud. Run again, it changes nothing; broken off, the
+next run goes on. Machines are compared and not changed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dry {
 				return a.plan(cmd, o)
 			}
-			return a.with(cmd, o, a.apply)
+			return a.with(cmd, o, func(ctx context.Context, l *link) error { return a.apply(ctx, o, l) })
 		},
 	}
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "print the plan, and change nothing")
@@ -152,7 +169,7 @@ between them. Run again, it changes nothing; broken off, the next run goes on.`,
 }
 
 // apply does it, and looks again: what is printed at the end is what is.
-func (a *app) apply(ctx context.Context, l *link) error {
+func (a *app) apply(ctx context.Context, o *options, l *link) error {
 	if l.config.OVHcloud != nil {
 		changed, err := l.registerAtOVH(ctx)
 		for _, step := range changed {
@@ -166,6 +183,8 @@ func (a *app) apply(ctx context.Context, l *link) error {
 	if err != nil {
 		return err
 	}
-	p.table(a.out)
+	if err := a.show(o, p, func(w io.Writer) { p.table(w) }); err != nil {
+		return err
+	}
 	return p.verdict()
 }

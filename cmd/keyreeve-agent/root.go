@@ -45,14 +45,15 @@ func (a *app) root() *cobra.Command {
 func (a *app) commands(o *options) []*cobra.Command {
 	return []*cobra.Command{
 		a.configCommand(o), a.rolesCommand(o), a.versionCommand(o), a.ovhCommand(o), a.inventoryCommand(o),
-		a.planCommand(o), a.applyCommand(o), a.doctorCommand(o),
+		a.planCommand(o), a.applyCommand(o), a.doctorCommand(o), a.reportCommand(o), a.runCommand(o),
 	}
 }
 
 // completeOutputs has every -o complete.
 func completeOutputs(cmd *cobra.Command) {
-	if cmd.Flags().Lookup("output") != nil {
-		_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	if f := cmd.Flags().Lookup("output"); f != nil {
+		words := strings.Split(strings.ReplaceAll(f.Usage, " or ", ", "), ", ") // as its help says
+		_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 	}
 	for _, c := range cmd.Commands() {
 		completeOutputs(c)

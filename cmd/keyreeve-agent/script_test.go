@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,6 +69,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exports": takeExports, "settings": writeSettings, "capture": capture, "exits": exits,
+			"health": health, "metric": metric,
 		},
 	})
 }
@@ -135,4 +138,31 @@ func capture(ts *testscript.TestScript, _ bool, args []string) {
 		value = m[1]
 	}
 	ts.Setenv(args[0], value)
+}
+
+// health PORT TEXT waits until the agent's health says that.
+func health(ts *testscript.TestScript, _ bool, args []string) {
+	says(ts, args[0], "/healthz", args[1])
+}
+
+// metric PORT LINE waits until the agent has that metric.
+func metric(ts *testscript.TestScript, _ bool, args []string) {
+	says(ts, args[0], "/metrics", args[1])
+}
+
+func says(ts *testscript.TestScript, port, path, want string) {
+	last := ""
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		res, err := http.Get("http://127.0.0.1:" + port + path)
+		if err != nil {
+			last = err.Error()
+			continue
+		}
+		text, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if last = string(text); err == nil && strings.Contains(last, want) {
+			return
+		}
+	}
+	ts.Fatalf("%s says %s, want %s", path, last, want)
 }
