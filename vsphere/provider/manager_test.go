@@ -41,7 +41,7 @@ func TestReconcile(t *testing.T) {
 		if got := r.reconcile(d); got != "" {
 			t.Errorf("%s: the second run changes %q", method, got)
 		}
-		d.RenewBefore = before.Client.NotAfter.Sub(time.Now()) + time.Hour
+		d.RenewBefore = time.Until(before.Client.NotAfter) + time.Hour
 		if _, err := r.m.Reconcile(r.Context(), d); err == nil { // what is made new ends too soon for that as well
 			t.Errorf("%s: a certificate that always ends too soon is no error", method)
 		}
@@ -279,7 +279,7 @@ func TestKeysInUse(t *testing.T) {
 	r := newRig(t)
 	d := r.desired(provider.CSR)
 	r.reconcile(d)
-	decrypt := r.encrypt()
+	r.encrypt()
 	uses, err := r.m.Uses(r.Context(), name)
 	if err != nil || uses.Keys == 0 || len(uses.Names) == 0 {
 		t.Fatalf("uses %+v %v", uses, err)
@@ -302,14 +302,29 @@ func TestKeysInUse(t *testing.T) {
 	if o, err := r.m.Look(r.Context(), name); err != nil || o == nil {
 		t.Fatalf("the provider is gone: %v", err)
 	}
-	decrypt()
-	if _, err := r.m.Look(r.Context(), "new"); err != nil {
-		t.Fatal(err)
+}
+
+// A default that nobody uses goes with its successor: which is the default
+// before the old one is gone.
+func TestSuccessor(t *testing.T) {
+	r := newRig(t)
+	r.reconcile(r.desired(provider.CSR))
+	d := r.desired(provider.CSR)
+	d.Providers[0].Name, d.Default, d.Absent = "new", "new", []string{name}
+	d.Providers[0].Servers[0].Address = "localhost"
+	if got := r.reconcile(d); got != "add-server trust-server trust-client set-default remove-provider" {
+		t.Errorf("%q", got)
+	}
+	if o, err := r.m.Look(r.Context(), name); err != nil || o != nil {
+		t.Errorf("the old one is there: %v", err)
+	}
+	if o, err := r.m.WaitNormal(r.Context(), "new"); err != nil || !o.Default {
+		t.Errorf("the new one: %+v %v", o, err)
 	}
 }
 
-// encrypt encrypts the first machine, and returns what ends that.
-func (r *rig) encrypt() (decrypt func()) {
+// encrypt encrypts the first machine.
+func (r *rig) encrypt() {
 	r.Helper()
 	ctx := r.Context()
 	list, err := find.NewFinder(r.vim.Client).VirtualMachineList(ctx, "/...")
@@ -324,21 +339,18 @@ func (r *rig) encrypt() (decrypt func()) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	change := func(spec types.VirtualMachineConfigSpec) {
-		task, err := list[0].Reconfigure(ctx, spec)
-		if err == nil {
-			err = task.Wait(ctx)
-		}
-		if err != nil {
-			r.Fatal(err)
-		}
-	}
 	var vm mo.VirtualMachine
 	if err := property.DefaultCollector(r.vim.Client).RetrieveOne(ctx, list[0].Reference(), []string{"config"}, &vm); err != nil {
 		r.Fatal(err)
 	}
-	change(vspheretest.EncryptSpec(vm.Config, vspheretest.EncryptionPolicyID, types.CryptoKeyId{KeyId: id, ProviderId: &types.KeyProviderId{Id: name}}))
-	return func() { change(types.VirtualMachineConfigSpec{Crypto: &types.CryptoSpecDecrypt{}}) }
+	spec := vspheretest.EncryptSpec(vm.Config, vspheretest.EncryptionPolicyID, types.CryptoKeyId{KeyId: id, ProviderId: &types.KeyProviderId{Id: name}})
+	task, err := list[0].Reconfigure(ctx, spec)
+	if err == nil {
+		err = task.Wait(ctx)
+	}
+	if err != nil {
+		r.Fatal(err)
+	}
 }
 
 // One provider's failure does not keep the others from what they need, and a
