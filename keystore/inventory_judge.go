@@ -107,10 +107,12 @@ func (v *vcenter) large(n, named int, now int64) bool {
 	return n > 0 && (named == 0 || v.freed+uint64(n) > max(freeReleases, v.base/freeShare))
 }
 
-// turn begins a new window when the last one is over.
+// turn begins a new window when the last one is over. Keys that the store does
+// not have, and those of other groups, count for nothing: an agent that lies
+// could name as many as it likes, and have a tenth of them in real ones.
 func (v *vcenter) turn(now int64) {
 	if v.since == 0 || now-v.since >= window {
-		v.since, v.base, v.freed = now, v.Keys, 0
+		v.since, v.base, v.freed = now, v.Keys-min(v.Keys, v.Missing+v.Foreign), 0
 	}
 }
 

@@ -283,6 +283,27 @@ func TestShrink(t *testing.T) {
 	}
 }
 
+// An agent that lies names keys that nobody has: they buy no releases.
+func TestShrinkBesideInventedKeys(t *testing.T) {
+	r, s, keys := newSite(t, 10, nil)
+	for range 200 {
+		s.Uses[r.Store.NewUID()] = s.Uses[keys[0]]
+	}
+	send(t, s)
+	r.Clock.Add(25 * 3600)
+	send(t, s) // a window that begins with the invented ones
+	for _, key := range keys[:5] {
+		delete(s.Uses, key)
+	}
+	send(t, s)
+	send(t, s)
+	info, err := s.Look()
+	must(t, err)
+	if info.Waiting != 5 {
+		t.Errorf("%d keys wait for a person, want 5", info.Waiting)
+	}
+}
+
 // The slices of a shrink add up over a day, not for ever.
 func TestShrinkOverDays(t *testing.T) {
 	r, s, keys := newSite(t, 12, nil)

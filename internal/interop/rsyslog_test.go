@@ -53,7 +53,7 @@ func TestSyslogServer(t *testing.T) {
 		time.Sleep(200 * time.Millisecond)
 	}
 	for _, l := range r.lines(t) {
-		if l.Operation == "Revoke Client" && l.Reason == "client lab" && l.Severity == "info" {
+		if l.Operation == "Revoke Client" && l.Reason == "client lab: gone" && l.Severity == "info" {
 			return
 		}
 	}
