@@ -34,6 +34,8 @@ type config struct {
 	OVHcloud *ovhcloudConfig `yaml:"ovhcloud"`
 	Run      runConfig       `yaml:"run"`
 
+	Providers []providerConfig `yaml:"providers"`
+
 	PolicyNode ast.Node       `yaml:"policy"` // is read into the next
 	policy     *policy.Policy // nil: the settings have none
 }
@@ -171,7 +173,7 @@ func noSecrets(path string, n ast.Node) error {
 
 // check refuses what contradicts itself; what needs the network is doctor's.
 func (c *config) check() error {
-	checks := []func() error{c.checkMode, c.checkServer, c.checkVCenter, c.checkOVHcloud, c.checkRun, c.readPolicy}
+	checks := []func() error{c.checkMode, c.checkServer, c.checkVCenter, c.checkOVHcloud, c.checkProviders, c.checkRun, c.readPolicy}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/internal/program"
 	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
+	"github.com/keyreeve/keyreeve/vsphere/provider"
 	"github.com/keyreeve/keyreeve/vsphere/session"
 )
 
@@ -30,6 +31,8 @@ type link struct {
 
 	ovhMetrics     *ovhcloud.Metrics
 	vcenterMetrics *session.Metrics
+
+	providerMetrics *provider.Metrics
 
 	state   *state // what run holds for its whole life; nil: a command opens its own
 	server  *admin.Client

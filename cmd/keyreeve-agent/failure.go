@@ -10,6 +10,7 @@ import (
 	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/internal/durable"
 	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
+	"github.com/keyreeve/keyreeve/vsphere/provider"
 	"github.com/keyreeve/keyreeve/vsphere/session"
 )
 
@@ -68,6 +69,8 @@ var answers = []struct {
 	{errConfig, exitUsage, "deploy/keyreeve-agent.yaml explains every setting"},
 	{ovhcloud.ErrNotPossible, exitUsage, ""},
 	{ovhcloud.ErrBlocked, exitBlocked, ""},
+	{provider.ErrBlocked, exitBlocked, ""},
+	{provider.ErrUntrusted, exitRefused, ""},
 	{ovhcloud.ErrNoEncryptionRight, exitRefused, ""},
 	{session.ErrLogin, exitRefused, ""},
 	{session.ErrCertificate, exitRefused, "if vCenter's certificate was changed, put its new fingerprint into vcenter.thumbprint; if not, somebody stands between"},

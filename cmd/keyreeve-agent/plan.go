@@ -11,6 +11,8 @@ import (
 	"github.com/keyreeve/keyreeve/internal/program"
 	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
 	"github.com/keyreeve/keyreeve/vsphere/policy"
+	"github.com/keyreeve/keyreeve/vsphere/provider"
+	"github.com/keyreeve/keyreeve/vsphere/session"
 )
 
 // What a line of a plan is.
@@ -24,7 +26,7 @@ const (
 
 // A planLine is one thing to do, or one that cannot be done now.
 type planLine struct {
-	Area string `json:"area"` // ovhcloud or machine
+	Area string `json:"area"` // ovhcloud, provider or machine
 	Kind string `json:"kind"` // change, waiting, blocked, alarm or warning
 	What string `json:"what"`
 }
@@ -112,6 +114,11 @@ func (l *link) plan(ctx context.Context) (*plan, error) {
 			return nil, err
 		}
 	}
+	if len(l.config.Providers) > 0 {
+		if err := l.planProviders(ctx, p); err != nil {
+			return nil, err
+		}
+	}
 	if l.config.policy != nil {
 		if err := l.planMachines(ctx, p); err != nil {
 			return nil, err
@@ -153,8 +160,9 @@ func (l *link) planOVH(ctx context.Context, p *plan) error {
 func (a *app) applyCommand(o *options) *cobra.Command {
 	dry := false
 	cmd := &cobra.Command{
-		Use: "apply", Short: "change what differs from the settings at OVHcloud", Args: noArgs,
-		Long: `Does what plan prints of OVHcloud. Run again, it changes nothing; broken off, the
+		Use: "apply", Short: "change what differs from the settings at OVHcloud and in vCenter's key providers", Args: noArgs,
+		Long: `Does what plan prints of OVHcloud, whose firewall stands before all else, and then of
+vCenter's key providers (mode register and enforce). Run again, it changes nothing; broken off, the
 next run goes on. Machines are compared and not changed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dry {
@@ -176,6 +184,15 @@ func (a *app) apply(ctx context.Context, o *options, l *link) error {
 			_, _ = fmt.Fprintf(a.err, "done: ovhcloud: %s\n", step)
 		}
 		if err != nil && !errors.Is(err, ovhcloud.ErrBlocked) {
+			return err
+		}
+	}
+	if len(l.config.Providers) > 0 && l.config.Mode != session.Observe {
+		changed, err := l.trustProviders(ctx)
+		for _, step := range changed {
+			_, _ = fmt.Fprintf(a.err, "done: provider: %s\n", program.Printable(step.String()))
+		}
+		if err != nil && !errors.Is(err, provider.ErrBlocked) {
 			return err
 		}
 	}

@@ -18,14 +18,15 @@ import (
 	"github.com/keyreeve/keyreeve/internal/program"
 	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
 	"github.com/keyreeve/keyreeve/vsphere/policy"
+	"github.com/keyreeve/keyreeve/vsphere/provider"
 	"github.com/keyreeve/keyreeve/vsphere/session"
 )
 
 func (a *app) runCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "run", Short: "keep OVHcloud true and the key server told, until it is stopped", Args: noArgs,
-		Long: `Looks every run.every: brings OVHcloud's entry up to date (mode register and
-enforce), tells the key server which keys are in use, and compares the machines with
+		Long: `Looks every run.every: brings OVHcloud's entry and vCenter's key providers up to
+date (mode register and enforce), tells the key server which keys are in use, and compares the machines with
 the policy. Machines are not changed. A key server, vCenter or OVHcloud that does not
 answer is logged, is a metric, and is asked again; it ends nothing. The state folder
 is locked: a second agent on this machine does not start.`,
@@ -59,10 +60,17 @@ type watch struct {
 
 func newWatch(l *link, reg prometheus.Registerer) *watch {
 	w := &watch{link: l, metrics: newRunMetrics(reg), state: map[string]string{}}
+	l.providerMetrics = provider.NewMetrics(reg)
 	l.ovhMetrics, l.vcenterMetrics = ovhcloud.NewMetrics(reg), session.NewMetrics(reg)
 	if l.config.OVHcloud != nil && l.config.Mode != session.Observe {
 		w.parts = append(w.parts, part{"ovhcloud", func(ctx context.Context) error {
 			_, err := l.registerAtOVH(ctx)
+			return err
+		}})
+	}
+	if len(l.config.Providers) > 0 && l.config.Mode != session.Observe {
+		w.parts = append(w.parts, part{"provider", func(ctx context.Context) error {
+			_, err := l.trustProviders(ctx)
 			return err
 		}})
 	}
@@ -238,7 +246,7 @@ func newRunMetrics(reg prometheus.Registerer) *runMetrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "keyreeve_agent", Name: name, Help: help}, []string{label})
 	}
 	m := &runMetrics{
-		up:       vec("part_up", "1 when the last pass of this part went well: ovhcloud, inventory or policy.", "part"),
+		up:       vec("part_up", "1 when the last pass of this part went well: ovhcloud, provider, inventory or policy.", "part"),
 		success:  vec("last_success_timestamp_seconds", "When a pass of this part last went well.", "part"),
 		machines: vec("machines", "Machines, by how they are to the policy: in_sync, unruled, todo, waiting, blocked; and alarms.", "state"),
 		passes: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "keyreeve_agent", Name: "passes_total",

@@ -9,15 +9,21 @@ import (
 	"testing"
 )
 
-// TestUnitIsConfined holds the systemd unit to an exposure of 1.5 at most, by
+// TestUnitIsConfined holds the systemd units to an exposure of 1.5 at most, by
 // systemd's own measure.
 func TestUnitIsConfined(t *testing.T) {
+	for _, unit := range []string{"keyreeve", "keyreeve-agent"} {
+		t.Run(unit, func(t *testing.T) { confined(t, unit) })
+	}
+}
+
+func confined(t *testing.T, unit string) {
 	out, err := exec.Command("systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=15",
-		"../../deploy/systemd/keyreeve.service").CombinedOutput()
+		"../../deploy/systemd/"+unit+".service").CombinedOutput()
 	if err != nil {
 		t.Fatalf("systemd-analyze: %v (is Debian's systemd installed?)\n%s", err, out)
 	}
-	m := regexp.MustCompile(`Overall exposure level for keyreeve\.service: (\d+\.\d)`).FindSubmatch(out)
+	m := regexp.MustCompile(`Overall exposure level for ` + unit + `\.service: (\d+\.\d)`).FindSubmatch(out)
 	if m == nil {
 		t.Fatalf("it names no exposure:\n%s", out)
 	}
@@ -26,7 +32,7 @@ func TestUnitIsConfined(t *testing.T) {
 
 // TestAlertRules runs the rules' own tests with Prometheus's tool.
 func TestAlertRules(t *testing.T) {
-	for _, args := range [][]string{{"check", "rules", "keyreeve.rules.yml"}, {"test", "rules", "keyreeve.test.yml"}} {
+	for _, args := range [][]string{{"check", "rules", "keyreeve.rules.yml"}, {"check", "rules", "keyreeve-agent.rules.yml"}, {"test", "rules", "keyreeve.test.yml"}} {
 		cmd := exec.Command("promtool", args...)
 		cmd.Dir = filepath.Join("..", "..", "deploy", "prometheus")
 		if out, err := cmd.CombinedOutput(); err != nil {
