@@ -2,6 +2,7 @@ package vspheretest
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -87,6 +88,20 @@ func await(ctx *simulator.Context, ref types.ManagedObjectReference) (types.AnyT
 		return nil, &failure{info.Error.Fault, info.Error.LocalizedMessage}
 	}
 	return info.Result, nil
+}
+
+// recentTasks is the simulator's list of recent tasks, which it changes without
+// a lock: many tasks begin at once here.
+type recentTasks struct {
+	*simulator.TaskManager
+	mu sync.Mutex
+}
+
+// PutObject is the simulator's, one at a time.
+func (t *recentTasks) PutObject(ctx *simulator.Context, o mo.Reference) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.TaskManager.PutObject(ctx, o)
 }
 
 // reference makes a mo.Reference of a plain reference.

@@ -141,6 +141,8 @@ func (v *VCenter) create() error {
 	s.Listen = &url.URL{Host: o.Listen, User: o.User}
 	s.RegisterEndpoints = true
 	v.reg = s.Context.Map
+	tasks := v.reg.Get(*v.model.ServiceContent.TaskManager).(*simulator.TaskManager)
+	v.reg.AddHandler(&recentTasks{TaskManager: tasks}) // in place of the simulator's own, by its reference
 	v.server = s.NewServer()
 	v.URL = v.server.URL
 	if err := v.populate(); err != nil {
