@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,12 +17,34 @@ import (
 
 // office is a journal with its keeper, and what a store would remember.
 type office struct {
-	d        *disk
-	j        *audit.Journal
-	k        *audit.Keeper
-	archived uint64
-	reasons  []string
-	made     []audit.Checkpoint
+	d *disk
+	j *audit.Journal
+	k *audit.Keeper
+
+	mu     sync.Mutex // the keeper's goroutine writes while the test reads
+	noted  uint64
+	why    []string
+	listed []audit.Checkpoint
+}
+
+// archived is up to where the store allows the front to go, reasons why.
+func (o *office) archived() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.noted
+}
+
+func (o *office) reasons() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.why)
+}
+
+// made are the checkpoints that were published.
+func (o *office) made() []audit.Checkpoint {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.listed)
 }
 
 // newOffice opens a keeper in a bubble of synctest, whose clock it follows.
@@ -33,13 +56,19 @@ func newOffice(t *testing.T, segment int64, r audit.Retention, exported func() u
 	o.j = mustOpen(t, cfg)
 	o.k = audit.NewKeeper(audit.KeeperConfig{
 		Journal: o.j, Signer: signer(t, 1), Every: 10 * time.Minute, Entries: 100, Archive: r,
-		Archived: func() uint64 { return o.archived },
+		Archived: o.archived,
 		Allow: func(_ context.Context, seq uint64, reason string) error {
-			o.archived, o.reasons = seq, append(o.reasons, reason)
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			o.noted, o.why = seq, append(o.why, reason)
 			return nil
 		},
 		Exported: exported,
-		Publish:  func(c audit.Checkpoint) { o.made = append(o.made, c) },
+		Publish: func(c audit.Checkpoint) {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			o.listed = append(o.listed, c)
+		},
 	})
 	return o
 }
@@ -70,32 +99,32 @@ func TestKeeperSignsWhenSomethingHappened(t *testing.T) {
 		o := newOffice(t, 700, audit.Retention{}, nil)
 		o.run(t, func() {
 			pass(time.Hour)
-			if len(o.made) != 0 {
-				t.Errorf("signed an empty journal: %v", o.made)
+			if len(o.made()) != 0 {
+				t.Errorf("signed an empty journal: %v", o.made())
 			}
 			mustAppend(t, o.j, "a")
 			pass(10 * time.Second)
-			if len(o.made) != 1 { // ten minutes have passed since the last
-				t.Fatalf("%d checkpoints", len(o.made))
+			if len(o.made()) != 1 { // ten minutes have passed since the last
+				t.Fatalf("%d checkpoints", len(o.made()))
 			}
 			mustAppend(t, o.j, "b")
 			pass(9 * time.Minute)
-			if len(o.made) != 1 {
+			if len(o.made()) != 1 {
 				t.Errorf("signed after nine minutes")
 			}
 			pass(2 * time.Minute)
-			if len(o.made) != 2 || o.made[1].Position != o.j.End() {
+			if len(o.made()) != 2 || o.made()[1].Position != o.j.End() {
 				t.Errorf("not signed after eleven minutes")
 			}
 			o.fill(t, 4)
 			pass(10 * time.Second)
-			if n := len(o.made); n <= 2 {
+			if n := len(o.made()); n <= 2 {
 				t.Errorf("a finished segment was not signed at once")
 			}
 			pass(24 * time.Hour)
-			n := len(o.made)
+			n := len(o.made())
 			pass(24 * time.Hour)
-			if len(o.made) != n {
+			if len(o.made()) != n {
 				t.Errorf("an idle journal was signed again")
 			}
 		})
@@ -109,13 +138,13 @@ func TestKeeperSignsAfterSoManyEntries(t *testing.T) {
 		o.run(t, func() {
 			mustAppend(t, o.j, slices.Repeat([]string{"b"}, 99)...)
 			pass(time.Minute)
-			if len(o.made) != 1 {
-				t.Errorf("%d checkpoints after 99 entries", len(o.made))
+			if len(o.made()) != 1 {
+				t.Errorf("%d checkpoints after 99 entries", len(o.made()))
 			}
 			mustAppend(t, o.j, "c")
 			pass(10 * time.Second)
-			if len(o.made) != 2 {
-				t.Errorf("%d checkpoints after 100 entries", len(o.made))
+			if len(o.made()) != 2 {
+				t.Errorf("%d checkpoints after 100 entries", len(o.made()))
 			}
 		})
 	})
@@ -164,8 +193,8 @@ func (o *office) mustHaveTaken(t *testing.T, before map[string]string, takes boo
 		t.Fatalf("the first segment is there: %v; left are %v", there, slices.Sorted(maps.Keys(after)))
 	}
 	if !takes {
-		if o.archived != 0 {
-			t.Errorf("the store was told that up to %d may go", o.archived)
+		if o.archived() != 0 {
+			t.Errorf("the store was told that up to %d may go", o.archived())
 		}
 		return
 	}
@@ -173,11 +202,11 @@ func (o *office) mustHaveTaken(t *testing.T, before map[string]string, takes boo
 	if ok != (r.Folder != "") || (ok && kept != before[first]) {
 		t.Errorf("the archive has the first segment: %v, the same: %v", ok, kept == before[first])
 	}
-	if o.j.Base().Seq != o.archived || len(o.reasons) == 0 {
-		t.Errorf("it begins after %d, the store allows %d, because %q", o.j.Base().Seq, o.archived, o.reasons)
+	if o.j.Base().Seq != o.archived() || len(o.reasons()) == 0 {
+		t.Errorf("it begins after %d, the store allows %d, because %q", o.j.Base().Seq, o.archived(), o.reasons())
 	}
 	// Who has only the folder and the key finds nothing wrong, and somebody who takes one more segment is found out.
-	if _, err := audit.VerifySigned(small(o.d), signer(t, 1).Public(), o.made); err != nil {
+	if _, err := audit.VerifySigned(small(o.d), signer(t, 1).Public(), o.made()); err != nil {
 		t.Error(err)
 	}
 	for name := range after {
@@ -186,7 +215,7 @@ func (o *office) mustHaveTaken(t *testing.T, before map[string]string, takes boo
 			break
 		}
 	}
-	if _, err := audit.VerifySigned(small(restore(after)), signer(t, 1).Public(), o.made); err == nil {
+	if _, err := audit.VerifySigned(small(restore(after)), signer(t, 1).Public(), o.made()); err == nil {
 		t.Error("a segment less was not noticed")
 	}
 }
