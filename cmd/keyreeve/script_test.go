@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
-		Deadline:            time.Now().Add(9 * time.Minute), // a server that should have refused to start runs on
+		Deadline:            time.Now().Add(15 * time.Minute), // a server that should have refused to start runs on
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("KEYREEVE_DEV", "true")
