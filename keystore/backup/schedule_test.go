@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,7 +24,7 @@ import (
 )
 
 // timed is a world that lives by the clock of a bubble of synctest.
-func timed(t *testing.T, log *bytes.Buffer) (w *world, s *backup.Schedule) {
+func timed(t *testing.T, log *logBuffer) (w *world, s *backup.Schedule) {
 	t.Helper()
 	w = newWorld(t)
 	w.config.Now = func() time.Time {
@@ -40,7 +41,7 @@ func timed(t *testing.T, log *bytes.Buffer) (w *world, s *backup.Schedule) {
 func TestSchedule(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logBuffer
 		w, s := timed(t, &log)
 		w.dir, s.Dir = dir, dir
 		must(t, os.WriteFile(filepath.Join(dir, "a file of somebody's"), nil, 0o600))
@@ -89,7 +90,7 @@ func TestSchedule(t *testing.T) {
 func TestScheduleAfterRestart(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logBuffer
 		_, s := timed(t, &log)
 		s.Dir = dir
 		count := func(sleep time.Duration) int {
@@ -118,7 +119,7 @@ func TestScheduleAfterRestart(t *testing.T) {
 func TestClockThatWasAhead(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logBuffer
 		w, s := timed(t, &log)
 		s.Dir, w.dir = dir, dir
 		right := w.config.Now
@@ -153,7 +154,7 @@ func TestClockThatWasAhead(t *testing.T) {
 func TestScheduleFails(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logBuffer
 		w, s := timed(t, &log)
 		bad := &trouble{FS: durable.OS, err: errors.New("the tape is torn")}
 		w.config.FS = bad
@@ -166,7 +167,7 @@ func TestScheduleFails(t *testing.T) {
 		if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "the tape is torn") {
 			t.Errorf("logged:\n%s", log.String())
 		}
-		bad.err = nil
+		bad.heal()
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		cancel()
@@ -181,7 +182,7 @@ func TestScheduleFails(t *testing.T) {
 func TestScheduleRemovesOnlyItsOwn(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logBuffer
 		w, s := timed(t, &log)
 		s.Dir, s.KeepWeekly, s.KeepDaily = dir, 0, 1
 		ctx, cancel := context.WithCancel(ctx)
@@ -243,7 +244,7 @@ func TestStanding(t *testing.T) {
 
 func TestNag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logBuffer
 		w, s := timed(t, &log)
 		ctx, cancel := context.WithCancel(ctx)
 		done := make(chan struct{})
@@ -265,7 +266,7 @@ func TestNag(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		<-done
-		if log.Len() > 0 {
+		if log.String() != "" {
 			t.Errorf("nagged all the same: %s", log.String())
 		}
 	})
@@ -285,4 +286,28 @@ func TestRecordsAreBounded(t *testing.T) {
 	if stamp := keystore.StampTime(0); !stamp.IsZero() {
 		t.Errorf("a store without keys has a newest key of %v", stamp)
 	}
+}
+
+// A logBuffer is read by a test while the schedule's goroutine writes to it.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *logBuffer) Reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Reset()
 }

@@ -2,6 +2,7 @@ package backup_test
 
 import (
 	"os"
+	"sync"
 
 	"github.com/keyreeve/keyreeve/internal/durable"
 )
@@ -10,16 +11,26 @@ import (
 // is not what was written.
 type trouble struct {
 	durable.FS
-	steps   int // that still work
+	mu      sync.Mutex // guards steps and err while a schedule runs
+	steps   int        // that still work
 	err     error
 	corrupt bool
 }
 
 func (f *trouble) step() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.steps--; f.err != nil && f.steps < 0 {
 		return f.err
 	}
 	return nil
+}
+
+// heal ends it.
+func (f *trouble) heal() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = nil
 }
 
 func (f *trouble) OpenFile(name string, flag int, perm os.FileMode) (durable.File, error) {

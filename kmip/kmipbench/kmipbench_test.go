@@ -3,6 +3,7 @@ package kmipbench_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,9 +59,9 @@ func live(t *testing.T, store *kmiptest.Store) (n int) {
 func TestRunMeasuresAndLeavesNothing(t *testing.T) {
 	server, store := kmiptest.NewServer(t, kmiptest.Options{})
 	for range 2 {
-		calls := 0
+		var calls atomic.Int64
 		results, keys, err := bench(t, server, func(c *kmipbench.Config) {
-			c.CPU = func() (time.Duration, error) { calls++; return time.Duration(calls) * time.Second, nil }
+			c.CPU = func() (time.Duration, error) { return time.Duration(calls.Add(1)) * time.Second, nil }
 		})
 		if err != nil {
 			t.Fatal(err)
