@@ -104,6 +104,7 @@ type VCenter struct {
 	ctx     context.Context // of work in the background; ends with Close
 	cancel  context.CancelFunc
 	working sync.WaitGroup
+	base    sync.Mutex // held over a reconfiguration by the simulator itself
 	clock   atomic.Pointer[func() time.Time]
 	itemID  atomic.Uint32 // of Unique Batch Item IDs, over all connections
 }

@@ -46,8 +46,7 @@ func (m *machines) reconfigure(ctx *simulator.Context, req *types.ReconfigVM_Tas
 		return f
 	}
 	v.work(&p, progress)
-	body := vm.ReconfigVMTask(ctx, &types.ReconfigVM_Task{This: req.This, Spec: bare(req.Spec)}).(*methods.ReconfigVM_TaskBody)
-	if _, f := await(ctx, body.Res.Returnval); f != nil {
+	if f := v.baseReconfigure(ctx, vm, req); f != nil {
 		return f
 	}
 	v.write(ctx, vm, &before, &p, migrate)
@@ -56,6 +55,17 @@ func (m *machines) reconfigure(ctx *simulator.Context, req *types.ReconfigVM_Tas
 		v.event(ctx, eventOperation, "Encryption of "+before.name+" was changed", req.This)
 	}
 	return nil
+}
+
+// baseReconfigure has the simulator do the rest of a ConfigSpec. One at a time:
+// its machines write to the datastore that they share, and read it without a
+// lock. No key server is asked meanwhile.
+func (v *VCenter) baseReconfigure(ctx *simulator.Context, vm *simulator.VirtualMachine, req *types.ReconfigVM_Task) *failure {
+	v.base.Lock()
+	defer v.base.Unlock()
+	body := vm.ReconfigVMTask(ctx, &types.ReconfigVM_Task{This: req.This, Spec: bare(req.Spec)}).(*methods.ReconfigVM_TaskBody)
+	_, f := await(ctx, body.Res.Returnval)
+	return f
 }
 
 // prepare is everything that can refuse a plan: prerequisites, the host's
