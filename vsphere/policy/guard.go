@@ -58,6 +58,7 @@ func (g *guard) all(a *Action) (list []Because) {
 	}
 	add(!g.p.inWindow(g.f.Now), OutsideWindow, "")
 	add(g.jumped != "", SelectionJumped, g.jumped)
+	add(g.f.Failed[a.Ref] != "", Failed, g.f.Failed[a.Ref])
 	if a.Op.usesKeys() {
 		list = append(list, g.keys(a)...)
 	}
@@ -116,22 +117,37 @@ func (g *guard) storagePolicy(name string) []Because {
 // unread says what the policy judges by and was not read: a machine without
 // tags is then no machine without tags.
 func (g *guard) unread(a *Action) (list []string) {
-	for _, row := range []struct {
-		facts inventory.Facts
-		used  bool
-	}{
-		{inventory.Tags, g.p.uses(Tag)},
-		{inventory.Attributes, g.p.uses(Attribute)},
-		{inventory.Folders, g.p.uses(Folder)},
-		{inventory.Providers, a.Op.usesKeys()},
-		{inventory.Policies, a.Op == EncryptOp},
-		{inventory.Tasks, true},
-	} {
-		if why := g.s.Unread[row.facts]; why != "" && row.used {
-			list = append(list, string(row.facts)+": "+why)
+	judged := append(g.p.judges(), inventory.Tasks)
+	if a.Op.usesKeys() {
+		judged = append(judged, inventory.Providers)
+	}
+	if a.Op == EncryptOp {
+		judged = append(judged, inventory.Policies)
+	}
+	for _, facts := range judged {
+		if why := g.s.Unread[facts]; why != "" {
+			list = append(list, string(facts)+": "+why)
 		}
 	}
 	return list
+}
+
+// judges are the facts by which rules match.
+func (p *Policy) judges() (list []inventory.Facts) {
+	for _, row := range []struct {
+		facts inventory.Facts
+		kind  string
+	}{{inventory.Tags, Tag}, {inventory.Attributes, Attribute}, {inventory.Folders, Folder}} {
+		if p.uses(row.kind) {
+			list = append(list, row.facts)
+		}
+	}
+	return list
+}
+
+// blind tells whether rules match by what was not read.
+func (p *Policy) blind(s *inventory.Snapshot) bool {
+	return slices.ContainsFunc(p.judges(), func(f inventory.Facts) bool { return s.Unread[f] != "" })
 }
 
 // pace bounds how much is done at a time.
@@ -140,7 +156,7 @@ func (g *guard) pace(a *Action) []Because {
 	if g.f.Changes > 0 {
 		limit = g.f.Changes
 	}
-	if g.changes >= limit {
+	if g.f.Changed+g.changes >= limit {
 		return []Because{{Limit, fmt.Sprintf("%d in a run", limit)}}
 	}
 	if a.Op.usesKeys() && g.f.Proven < g.p.Limits.Canary {

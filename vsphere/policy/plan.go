@@ -78,6 +78,8 @@ type Plan struct {
 	Held      []Held    `json:"held"`      // by path
 	Alarms    []Alarm   `json:"alarms"`    // by path
 	Selection Selection `json:"selection"` // what rules want encrypted
+
+	jumped bool // or what it is judged by was not read: it is no measure for the next one
 }
 
 // A Selection is the machines that rules want encrypted, by Ref.
@@ -162,6 +164,9 @@ type Facts struct {
 	Confirmed string          // the Digest of a Selection that a person confirmed
 	Proven    int             // machines that were changed under this policy, and verified
 	Changes   int             // that a person allows for this run; 0: as the policy says
+	Changed   int             // machines, in this run so far
+	// Failed are machines, by Ref, at which something failed in this run, and why.
+	Failed map[string]string
 
 	// Demand are machines, by Ref, whose keys are to be exchanged now.
 	Demand     []string

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,6 +19,8 @@ const DefaultStoragePolicy = "VM Encryption Policy"
 
 // A Policy is what the file says. Nobody changes it once it is read.
 type Policy struct {
+	Digest string // of its text: what was proven under another one is proven no more
+
 	Rules   []Rule
 	Protect []Match // machines that nothing is done to
 
@@ -130,6 +134,10 @@ func FromNode(n ast.Node) (*Policy, error) {
 			})
 		},
 	})
+	if n != nil {
+		sum := sha256.Sum256([]byte(n.String()))
+		p.Digest = hex.EncodeToString(sum[:8])
+	}
 	if err = errors.Join(err, p.check(n)); err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}

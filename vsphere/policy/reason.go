@@ -56,6 +56,7 @@ const (
 	SelectionJumped  Reason = "selection-jumped"
 	CanaryFirst      Reason = "canary"
 	Limit            Reason = "limit"
+	Failed           Reason = "failed"
 )
 
 // What is wrong though nothing is to be done about it here.
@@ -115,6 +116,7 @@ var reasons = map[Reason]struct {
 	ProviderNotGreen: {false, "see the status of the key provider in vCenter"},
 	ProviderForeign:  {true, "the rule names a provider whose keys are not in a key server; name another"},
 	NoStoragePolicy:  {true, "make the storage policy, or correct its name in the rule"},
+	Failed:           {false, "it is tried again in the next run, with the key that was made for it"},
 	PlainPolicy:      {true, "this storage policy does not encrypt; name another in the rule"},
 	OutsideWindow:    {false, "it is done in the next window"},
 	SelectionJumped:  {true, "look at the plan, and confirm its selection"},

@@ -1,0 +1,159 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/keyreeve/keyreeve/vsphere/inventory"
+)
+
+// An Enforcer brings a vCenter to its policy, in rounds: each looks afresh,
+// plans, and does what the plan lets through, so that the canaries are verified
+// before the others follow, and what somebody changes meanwhile counts. All
+// fields but Confirm, Changes and Only are needed.
+type Enforcer struct {
+	Policy  *Policy
+	Applier *Applier
+	Memory  *Memory
+	// Look reads the vCenter, and what else is known. Of the Facts, what is
+	// remembered or counted here is filled in.
+	Look func(context.Context) (*inventory.Snapshot, Facts, error)
+
+	Confirm string // the Digest of a Selection that a person confirms
+	Changes int    // that a person allows for this run; 0: as the policy says
+	Only    bool   // what is demanded, and nothing else
+}
+
+// A tally is what a run has done so far.
+type tally struct {
+	mu     sync.Mutex
+	tried  int
+	proven int               // since the last round
+	failed map[string]string // by Ref: why
+	stale  map[string]int    // by Ref: how often somebody had changed it since the plan
+}
+
+// staleTries is how often a machine is planned anew in one run because somebody
+// changes it.
+const staleTries = 3
+
+// Plan compares, and changes nothing, not even what is remembered.
+func (e *Enforcer) Plan(ctx context.Context) (*Plan, error) {
+	p, _, err := e.plan(ctx, &tally{})
+	return p, err
+}
+
+// Run enforces the policy until the plan has nothing that may be done now, and
+// returns that plan. A machine at which something fails is left alone for the
+// rest of the run; the error names how many those are. Run it again to go on.
+func (e *Enforcer) Run(ctx context.Context) (*Plan, error) {
+	t := &tally{failed: map[string]string{}, stale: map[string]int{}}
+	for {
+		p, s, err := e.plan(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		if err := e.remember(p, s, t); err != nil {
+			return p, err
+		}
+		if len(p.Actions) == 0 {
+			return p, t.problem()
+		}
+		err = e.round(ctx, p, t)
+		if err = errors.Join(err, e.remember(p, s, t)); err != nil {
+			return p, err
+		}
+		if e.Memory.Of(p.VCenter).Proven < e.Policy.Limits.Canary && len(t.failed) > 0 {
+			return p, t.problem() // a canary: nobody follows it
+		}
+	}
+}
+
+// plan looks and plans.
+func (e *Enforcer) plan(ctx context.Context, t *tally) (*Plan, *inventory.Snapshot, error) {
+	s, f, err := e.Look(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	known := e.Memory.Of(s.VCenter)
+	f.Last, f.Confirmed, f.Changes, f.Changed, f.Failed = known.Selection, e.Confirm, e.Changes, t.tried, t.failed
+	if known.Policy == e.Policy.Digest {
+		f.Proven = known.Proven
+	}
+	if known.Demand != nil {
+		f.Demand, f.DemandDeep = known.Demand.left(s), known.Demand.Deep
+	}
+	p := Make(e.Policy, s, f)
+	if e.Only {
+		p.only(f.Demand)
+	}
+	p.jumped = jump(e.Policy, &p, &f) != "" || e.Policy.blind(s)
+	return &p, s, nil
+}
+
+// only keeps of a plan what is about these machines.
+func (p *Plan) only(refs []string) {
+	p.Actions = slices.DeleteFunc(p.Actions, func(a Action) bool { return !slices.Contains(refs, a.Ref) })
+	p.Held = slices.DeleteFunc(p.Held, func(h Held) bool { return !slices.Contains(refs, h.Ref) })
+	p.Alarms = nil
+}
+
+// round does what the plan lets through.
+func (e *Enforcer) round(ctx context.Context, p *Plan, t *tally) error {
+	a := *e.Applier
+	a.Report = func(r Result) {
+		t.add(r)
+		if e.Applier.Report != nil {
+			e.Applier.Report(r)
+		}
+	}
+	return a.Apply(ctx, p)
+}
+
+func (t *tally) add(r Result) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tried++
+	if errors.Is(r.Err, ErrChanged) {
+		if t.stale[r.Action.Ref]++; t.stale[r.Action.Ref] < staleTries {
+			return
+		}
+	}
+	switch {
+	case r.Err != nil:
+		t.failed[r.Action.Ref] = r.Err.Error()
+	case r.Action.Op.usesKeys():
+		t.proven++
+	}
+}
+
+// problem says that something failed.
+func (t *tally) problem() error {
+	if len(t.failed) == 0 {
+		return nil
+	}
+	first := slices.Sorted(maps.Values(t.failed))[0]
+	return fmt.Errorf("changes of machines that failed: %d of %d; one of them: %s", len(t.failed), t.tried, first)
+}
+
+// remember keeps what the next run needs. A selection that jumped is not kept:
+// it would be the measure of the next one.
+func (e *Enforcer) remember(p *Plan, s *inventory.Snapshot, t *tally) error {
+	known := e.Memory.Of(p.VCenter)
+	if known.Policy != e.Policy.Digest {
+		known.Policy, known.Proven = e.Policy.Digest, 0
+	}
+	known.Proven += t.proven
+	t.proven = 0
+	if !p.jumped {
+		known.Selection = &p.Selection
+	}
+	if known.Demand != nil && len(known.Demand.left(s)) == 0 {
+		known.Demand = nil
+	}
+	return e.Memory.Save()
+}

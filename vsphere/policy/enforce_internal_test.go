@@ -1,0 +1,240 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/keyreeve/keyreeve/internal/durable"
+	"github.com/keyreeve/keyreeve/vsphere/inventory"
+)
+
+// enforcer is one life of an agent that enforces; end closes its ledger.
+func (r *rig) enforcer() (e *Enforcer, end func()) {
+	r.Helper()
+	l, err := OpenLedger(durable.OS, r.path)
+	r.must(err)
+	m, err := ReadMemory(durable.OS, r.path+".memory")
+	r.must(err)
+	r.last = nil
+	e = &Enforcer{
+		Policy: r.policy, Memory: m,
+		Applier: &Applier{Client: r.vim.Client, Ledger: l, Limits: r.policy.Limits, Now: time.Now, FindKey: r.find,
+			Report: func(res Result) { r.last = append(r.last, res) }},
+		Look: func(context.Context) (*inventory.Snapshot, Facts, error) {
+			s := r.snapshot()
+			return s, Facts{Now: now, Providers: []string{"keyreeve"}}, l.Settle(s, now)
+		},
+	}
+	return e, func() { r.must(l.Close()) }
+}
+
+// limits reads a policy of one rule for all machines.
+func (r *rig) limits(limits string) {
+	r.Helper()
+	p, err := Read([]byte("policy:\n  rules:\n    - name: r\n      match: {name: '*'}\n      encrypt: {provider: keyreeve}\n" +
+		"  backup: waived\n  keyPath: {server: outside, vcenter: outside}\n  limits: " + limits + "\n"))
+	r.must(err)
+	r.policy = p
+}
+
+// One run does the canary alone, verifies it, and then the others; the next one
+// changes nothing.
+func TestEnforce(t *testing.T) {
+	r := newRig(t, 6)
+	r.limits("{canary: 1, changes: 100, workers: 4, perDatastore: 4, perHost: 4}")
+	e, end := r.enforcer()
+	var rounds []int
+	look := e.Look
+	e.Look = func(ctx context.Context) (*inventory.Snapshot, Facts, error) {
+		rounds = append(rounds, len(r.last))
+		return look(ctx)
+	}
+	p, err := e.Run(r.ctx)
+	r.must(err)
+	if !slices.Equal(rounds, []int{0, 1, 6}) {
+		t.Errorf("machines done before each round: %v", rounds)
+	}
+	if p.State() != InSync || len(r.last) != 6 || e.Memory.Of(p.VCenter).Proven != 6 {
+		t.Errorf("%s, %d changes, %+v", p.Summary(), len(r.last), e.Memory.Of(p.VCenter))
+	}
+	end()
+	e, end = r.enforcer()
+	defer end()
+	if p, err = e.Run(r.ctx); err != nil || p.State() != InSync || len(r.last) != 0 {
+		t.Errorf("again: %v, %s, %d changes", err, p.Summary(), len(r.last))
+	}
+}
+
+// The canary fails, and nobody follows.
+func TestCanaryThatFails(t *testing.T) {
+	r := newRig(t, 3)
+	r.limits("{canary: 1, changes: 100}")
+	e, end := r.enforcer()
+	defer end()
+	first := true
+	e.Applier.step = func(at string) error {
+		if at == stepKey && first {
+			first = false
+			r.power(r.snapshot().VMs[0].Ref, (*object.VirtualMachine).PowerOn) // somebody starts it meanwhile
+		}
+		return nil
+	}
+	if _, err := e.Run(r.ctx); err == nil || len(r.last) != 1 || r.last[0].Err == nil {
+		t.Errorf("%v, %+v", err, r.last)
+	}
+}
+
+// The limit of a run holds over its rounds, and the next run goes on.
+func TestLimitOfARun(t *testing.T) {
+	r := newRig(t, 5)
+	r.limits("{canary: 1, changes: 3}")
+	for _, want := range []string{"waiting encrypt: limit", ""} {
+		e, end := r.enforcer()
+		p, err := e.Run(r.ctx)
+		r.must(err)
+		end()
+		if got := outcome(p); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+// A selection that jumped waits for a person, in every run until then, and only
+// for the selection that was looked at.
+func TestJumpedSelection(t *testing.T) {
+	r := newRig(t, 8)
+	r.rule("*_VM0", "*_VM1")
+	e, end := r.enforcer()
+	_, err := e.Run(r.ctx)
+	r.must(err)
+	end()
+	r.limits("{canary: 0, changes: 100}")
+	run := func(confirm string) *Plan {
+		e, end := r.enforcer()
+		defer end()
+		e.Confirm = confirm
+		p, err := e.Run(r.ctx)
+		r.must(err)
+		return p
+	}
+	p := run("")
+	if got := outcome(p); got != "blocked encrypt: selection-jumped" {
+		t.Fatal(got)
+	}
+	if got := outcome(run("other")); got != "blocked encrypt: selection-jumped" {
+		t.Error(got)
+	}
+	if p = run(p.Selection.Digest); p.State() != InSync || len(r.last) != 6 {
+		t.Errorf("%s, %d changes", p.Summary(), len(r.last))
+	}
+}
+
+// What was demanded is done once, over runs that are broken off, and nothing
+// else with it.
+func TestDemandIsResumed(t *testing.T) {
+	r := newRig(t, 4)
+	r.rule("*_VM0", "*_VM1", "*_VM2")
+	e, end := r.enforcer()
+	_, err := e.Run(r.ctx)
+	r.must(err)
+	r.limits("{canary: 0, changes: 100, workers: 1}") // VM3 is plain, and to be encrypted
+	before := r.snapshot()
+	demand := NewDemand(before, false, func(*inventory.VM) bool { return true })
+	if len(demand.Machines) != 3 {
+		t.Fatalf("%+v", demand)
+	}
+	e.Memory.Of(before.VCenter).Demand = demand
+	r.must(e.Memory.Save())
+	end()
+
+	run := func(step func(string) error) error {
+		e, end := r.enforcer()
+		defer end()
+		e.Only, e.Applier.step = true, step
+		_, err := e.Run(r.ctx)
+		return err
+	}
+	done := 0
+	err = run(func(at string) error {
+		if at == stepDone {
+			if done++; done == 2 {
+				return errKilled
+			}
+		}
+		return nil
+	})
+	if !errors.Is(err, errKilled) {
+		t.Fatal(err)
+	}
+	r.must(run(nil))
+	if len(r.last) != 1 || r.last[0].Action.Op != ShallowOp {
+		t.Errorf("after the kill: %+v", r.last)
+	}
+	after := r.snapshot()
+	for i, v := range after.VMs {
+		if plain := !v.Encrypted(); plain != !before.VMs[i].Encrypted() || !plain && v.Key == before.VMs[i].Key {
+			t.Errorf("%s: from %v to %v", v.Path, before.VMs[i].Key, v.Key)
+		}
+	}
+	r.must(run(nil))
+	if len(r.last) != 0 || len(r.orphans()) != 3 {
+		t.Errorf("again: %+v, orphans %v", r.last, r.orphans())
+	}
+}
+
+// Another policy begins with its own canary.
+func TestAnotherPolicyProvesItself(t *testing.T) {
+	m, err := ReadMemory(durable.OS, filepath.Join(t.TempDir(), "memory"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld()
+	p, err := Read([]byte(w.policy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	*m.Of("vc") = Remembered{Policy: "another", Proven: 9}
+	e := &Enforcer{Policy: p, Memory: m, Look: func(context.Context) (*inventory.Snapshot, Facts, error) {
+		w.s.VMs = append(w.s.VMs, machine("vm-2", "/DC0/vm/finance/b"))
+		return w.s, w.f, nil
+	}}
+	plan, err := e.Plan(t.Context())
+	if got := outcome(plan); err != nil || got != "do encrypt; waiting encrypt: canary" {
+		t.Errorf("%v, %s", err, got)
+	}
+}
+
+// What the rules match by was not read: that is no selection to measure by.
+func TestBlindSelectionIsNotKept(t *testing.T) {
+	w := newWorld()
+	w.replace("{folder: /DC0/vm/finance/**}", "{tag: 'a:b'}")
+	w.s.Unread[inventory.Tags] = "no"
+	p, err := Read([]byte(w.policy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := ReadMemory(durable.OS, filepath.Join(t.TempDir(), "memory"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := &Selection{Refs: []string{"vm-1"}}
+	m.Of("vc").Selection = kept
+	e := &Enforcer{Policy: p, Memory: m, Look: func(context.Context) (*inventory.Snapshot, Facts, error) { return w.s, w.f, nil }}
+	if _, err := e.Run(t.Context()); err != nil || m.Of("vc").Selection != kept {
+		t.Errorf("%v, %+v", err, m.Of("vc"))
+	}
+}
+
+func (r *rig) power(ref string, fn func(*object.VirtualMachine, context.Context) (*object.Task, error)) {
+	r.Helper()
+	task, err := fn(object.NewVirtualMachine(r.vim.Client, types.ManagedObjectReference{Type: "VirtualMachine", Value: ref}), r.ctx)
+	r.must(err)
+	r.must(task.Wait(r.ctx))
+}
