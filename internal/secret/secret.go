@@ -11,7 +11,6 @@ package secret
 
 import (
 	"crypto/subtle"
-	"encoding/gob"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,7 +98,6 @@ var (
 	_ fmt.Formatter  = Bytes{}
 	_ slog.LogValuer = Bytes{}
 	_ json.Marshaler = Bytes{}
-	_ gob.GobEncoder = Bytes{}
 )
 
 // The hooks below have value receivers so that a Bytes and a *Bytes are covered alike.
@@ -125,8 +123,6 @@ func (Bytes) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
 // MarshalYAML returns "[redacted]".
 func (Bytes) MarshalYAML() (any, error) { return Redacted, nil }
 
-// MarshalBinary fails: a binary encoding is meant to be read back, and would have to hold the material.
+// MarshalBinary fails: a binary encoding is meant to be read back, and would have to hold the material. encoding/gob
+// asks it too.
 func (Bytes) MarshalBinary() ([]byte, error) { return nil, ErrNotEncodable }
-
-// GobEncode fails, as MarshalBinary does.
-func (Bytes) GobEncode() ([]byte, error) { return nil, ErrNotEncodable }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"testing"
 	"time"
 )
 
@@ -46,8 +45,16 @@ func NewWorld(ctx context.Context, o WorldOptions) (*World, error) {
 	return w, nil
 }
 
+// T is what Run needs of a *testing.T. The lab's program does not link testing.
+type T interface {
+	Context() context.Context
+	Error(args ...any)
+	Fatal(args ...any)
+	Helper()
+}
+
 // Run gives fn a World for the time of a test.
-func Run(t testing.TB, o WorldOptions, fn func(ctx context.Context, w *World)) {
+func Run(t T, o WorldOptions, fn func(ctx context.Context, w *World)) {
 	t.Helper()
 	w, err := NewWorld(t.Context(), o)
 	if err != nil {
