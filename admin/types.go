@@ -24,6 +24,10 @@ type Status struct {
 	Ready       bool        `json:"ready"`
 	Problem     string      `json:"problem,omitempty"` // why it is not ready
 
+	// MachineUUID is the SMBIOS UUID of the server's machine, by which a vCenter
+	// can find it among its own; empty: the server may not read it, which takes root.
+	MachineUUID string `json:"machine_uuid,omitempty"`
+
 	Backup    BackupStatus    `json:"backup"`
 	Inventory InventoryStatus `json:"inventory"`
 

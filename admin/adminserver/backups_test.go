@@ -19,6 +19,11 @@ func (f *fakeBackups) Create(_ context.Context, by *keystore.Principal, req admi
 	return admin.Backup{ID: "made", Path: req.To}, nil
 }
 
+func (f *fakeBackups) Refresh(_ context.Context, by *keystore.Principal) (admin.Backup, error) {
+	f.by = append(f.by, by.User)
+	return admin.Backup{ID: "refreshed"}, nil
+}
+
 func (f *fakeBackups) List(context.Context) ([]admin.Backup, error) {
 	return []admin.Backup{{ID: "made"}}, nil
 }
@@ -56,5 +61,20 @@ func TestOnlyTheOwnerSaysWhereABackupGoes(t *testing.T) {
 	}
 	if p, err := w.client.BackupProgress(t.Context()); err != nil || p.Phase != "writing" {
 		t.Errorf("progress: %v, %v", p, err)
+	}
+}
+
+// An agent has a backup refreshed, and says neither where nor for whom.
+func TestAgentRefreshesTheBackup(t *testing.T) {
+	w := newWorld(t)
+	agent := w.remote(t, w.addAdmin(t, "agatha", admin.RoleAgent))
+	if made, err := agent.CreateBackup(t.Context(), admin.BackupRequest{}); err != nil || made.ID != "refreshed" {
+		t.Errorf("%+v, %v", made, err)
+	}
+	if _, err := agent.CreateBackup(t.Context(), admin.BackupRequest{To: "/srv/x"}); code(err) != admin.CodeForbidden {
+		t.Errorf("it says where: %v", err)
+	}
+	if len(w.backups.asked) != 0 {
+		t.Errorf("it had a backup made: %+v", w.backups.asked)
 	}
 }

@@ -30,7 +30,7 @@ func routes() []route {
 		post("/v1/certificate/use", operators|agents, "put the staged certificate to use, or the one before again", (*Server).useCertificate),
 
 		get("/v1/backups", viewers, "the backups that were verified, newest first", (*Server).listBackups),
-		post("/v1/backups", operators, "make a backup, and answer when it is verified", (*Server).createBackup),
+		post("/v1/backups", operators|agents, "make a backup, and answer when it is verified; for an agent, only if keys are in none", (*Server).createBackup),
 		get("/v1/backups/progress", viewers, "how far the backup is that is being made", (*Server).backupProgress),
 
 		get("/v1/audit", viewers, "a page of the journal, oldest event first", (*Server).readJournal),

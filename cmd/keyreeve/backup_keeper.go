@@ -83,6 +83,10 @@ func (f folder) serverFiles() (files []backup.File, err error) {
 
 // Create implements adminserver.Backups.
 func (k *keeper) Create(ctx context.Context, by *keystore.Principal, req admin.BackupRequest) (admin.Backup, error) {
+	return k.create(ctx, by, req, false)
+}
+
+func (k *keeper) create(ctx context.Context, by *keystore.Principal, req admin.BackupRequest, scheduled bool) (admin.Backup, error) {
 	to, err := k.recipients(req)
 	if err != nil {
 		return admin.Backup{}, told(err)
@@ -91,11 +95,21 @@ func (k *keeper) Create(ctx context.Context, by *keystore.Principal, req admin.B
 	if err != nil {
 		return admin.Backup{}, told(err)
 	}
-	made, err := k.maker.Create(ctx, backup.Request{Path: path, Recipients: to, By: by})
+	made, err := k.maker.Create(ctx, backup.Request{Path: path, Recipients: to, By: by, Scheduled: scheduled})
 	if err != nil {
 		return admin.Backup{}, told(err)
 	}
 	return described(made), nil
+}
+
+// Refresh implements adminserver.Backups.
+func (k *keeper) Refresh(ctx context.Context, by *keystore.Principal) (admin.Backup, error) {
+	if now := k.maker.Standing(); now.Last != nil && !now.NewerKeys {
+		if last := described(*now.Last); last.Present {
+			return last, nil
+		}
+	}
+	return k.create(ctx, by, admin.BackupRequest{}, true)
 }
 
 // recipients are those of the request, or those of the settings.

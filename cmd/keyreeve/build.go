@@ -105,6 +105,7 @@ func (s *service) status(ctx context.Context) admin.Status {
 		Version: version(), Data: s.config.Data, StoreID: hexadecimal(s.vault.id), Listen: s.listener.Addr().String(),
 		Certificate: thumbprints(leaf), Expires: leaf.NotAfter, Started: s.started,
 		Objects: info.Objects, Clients: len(s.registry.List()), Ready: true, Backup: s.keeper.status(),
+		MachineUUID: machineUUID(),
 	}
 	var err error
 	if st.Inventory, err = adminserver.InventoryStatus(ctx, s.vault.store); err != nil {

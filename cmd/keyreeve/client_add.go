@@ -110,7 +110,7 @@ func (add addOptions) request(cmd *cobra.Command, name string) (req admin.EnrolR
 		if kindErr != nil {
 			return req, nil, usage(cmd, "--key-type: %w", kindErr)
 		}
-		key, req.CSR, err = newKeyAndRequest(kind, name)
+		key, req.CSR, err = certs.NewRequest(kind, name)
 	}
 	return req, key, err
 }
@@ -169,15 +169,7 @@ type signed struct {
 }
 
 func writeBundle(dir string, s signed, key *secret.Bytes) error {
-	cert, err := leafOf(s.certificate)
-	if err != nil {
-		return err
-	}
-	ca, err := leafOf(s.ca)
-	if err != nil {
-		return err
-	}
-	return certs.WriteBundle(dir, &certs.Issued{Client: certs.Client{Name: s.name}, Certificate: cert, CA: ca, Key: key})
+	return certs.WriteSigned(dir, s.name, s.certificate, s.ca, key)
 }
 
 func (a *app) tellEnrolled(add addOptions, done admin.Enrolled) {

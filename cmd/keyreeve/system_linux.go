@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -63,4 +64,14 @@ func hideInput(f *os.File) (restore func(), err error) {
 		return nil, err
 	}
 	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, was) }, nil
+}
+
+// machineUUID is the SMBIOS UUID of this machine. Linux lets only root read it,
+// and a container may have none; it is then "".
+func machineUUID() string {
+	text, err := os.ReadFile("/sys/class/dmi/id/product_uuid")
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(strings.TrimSpace(string(text)))
 }
