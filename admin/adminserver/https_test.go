@@ -245,7 +245,7 @@ var agentMay = []string{
 	"GET /v1/clients", "GET /v1/clients/{name}", "POST /v1/clients/{name}/renew", "GET /v1/keys", "GET /v1/keys/{uid}", "GET /v1/openapi.json", "GET /v1/status",
 	"POST /v1/inventories/{vcenter}/uploads", "POST /v1/inventories/{vcenter}/uploads/{upload}/entries",
 	"POST /v1/inventories/{vcenter}/uploads/{upload}/commit",
-	"POST /v1/backups", // where the server's settings say, and only if keys are in none
+	"POST /v1/backups",                                                              // where the server's settings say, and only if keys are in none
 	"GET /v1/certificate", "POST /v1/certificate/stage", "POST /v1/certificate/use", // it tells vCenter and OVHcloud in between
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/progress"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/keyreeve/keyreeve/vsphere/inventory"
@@ -27,11 +28,14 @@ const JobAttribute = "x-Keyreeve-Job"
 // ErrChanged is wrapped when a machine is not as it was when the plan was made.
 var ErrChanged = errors.New("the machine was changed since the plan was made")
 
+// ErrNoKey is wrapped when vCenter could not make a key. It seldom says why.
+var ErrNoKey = errors.New("vCenter made no key")
+
 // ErrTooManyFailures ends a run.
 var ErrTooManyFailures = errors.New("too many failures in a row")
 
-// An Applier does what a plan says. All fields but Healthy, FindKey and Report
-// are needed.
+// An Applier does what a plan says. All fields but Healthy, FindKey, Report and
+// Progress are needed.
 type Applier struct {
 	Client *vim25.Client
 	Ledger *Ledger
@@ -46,6 +50,9 @@ type Applier struct {
 	FindKey func(ctx context.Context, job string) (id string, err error)
 	// Report is told of each result, one at a time.
 	Report func(Result)
+	// Progress is told how far a long change is, in percent, by as many
+	// goroutines as there are workers.
+	Progress func(Action, int)
 
 	step func(string) error // tests end a run with it
 }
@@ -260,13 +267,31 @@ func (r *run) carryOut(ctx context.Context, action Action, e *Entry, again bool)
 	if err := r.note(e, stepTask, ""); err != nil {
 		return err
 	}
-	if err := task.Wait(ctx); err != nil { // makes a collector of its own
+	if _, err := task.WaitForResult(ctx, r.progress(action)); err != nil { // makes a collector of its own
 		return fmt.Errorf("vCenter: %w", err)
 	}
 	if m, err = read(ctx, vm); err != nil {
 		return err
 	}
 	return verify(&action, m.Config, e.Key)
+}
+
+// progress passes on how far the task of an action is. The one who waits for the
+// task closes the channel.
+func (r *run) progress(action Action) progress.SinkFunc {
+	return func() chan<- progress.Report {
+		reports := make(chan progress.Report)
+		go func() {
+			last := 0
+			for p := range reports {
+				if now := int(p.Percentage()); now != last && r.Progress != nil {
+					last = now
+					r.Progress(action, now)
+				}
+			}
+		}()
+		return reports
+	}
 }
 
 // key sees to it that the job has a key: the one that it had, the one that was
@@ -305,7 +330,7 @@ func (r *run) generate(ctx context.Context, e *Entry) (string, error) {
 		return "", fmt.Errorf("making a key: %w: %w", errUnsure, err)
 	}
 	if !res.Returnval.Success {
-		return "", fmt.Errorf("making a key: %s", res.Returnval.Reason)
+		return "", fmt.Errorf("%w: %s", ErrNoKey, res.Returnval.Reason)
 	}
 	return res.Returnval.KeyId.KeyId, r.at("generated")
 }

@@ -58,11 +58,28 @@ func (k *keyPath) add(s *inventory.Snapshot, why string, is func(*inventory.VM) 
 
 // is tells whether a machine of the vCenter is the one.
 func (m *Machine) is(v *inventory.VM) bool {
-	if m.BIOS != "" && isUUID(v, m.BIOS) {
+	if m.BIOS != "" && (isUUID(v, m.BIOS) || isUUID(v, swapped(m.BIOS))) {
 		return true
 	}
 	return slices.ContainsFunc(m.Addresses, func(a string) bool {
 		addr, err := netip.ParseAddr(a)
 		return err == nil && !addr.IsLoopback() && !addr.IsLinkLocalUnicast() && hasAddress(v, a) // every machine has those
 	})
+}
+
+// swapped is a UUID with the bytes of its first three parts in reverse: so a
+// guest with SMBIOS 2.6 and later reads what vCenter shows of its machine.
+func swapped(id string) string {
+	parts := strings.Split(id, "-")
+	if len(parts) != 5 {
+		return id
+	}
+	for i, p := range parts[:3] {
+		var b strings.Builder
+		for at := len(p) - 2; at >= 0; at -= 2 {
+			b.WriteString(p[at : at+2])
+		}
+		parts[i] = b.String()
+	}
+	return strings.Join(parts, "-")
 }

@@ -113,6 +113,16 @@ func Read(file []byte) (*Policy, error) {
 	return FromNode(n)
 }
 
+// Providers are the key providers that rules name.
+func (p *Policy) Providers() (names []string) {
+	for _, r := range p.Rules {
+		if e := r.Encrypt; e != nil && !e.Leave && !slices.Contains(names, e.Provider) {
+			names = append(names, e.Provider)
+		}
+	}
+	return names
+}
+
 // FromNode reads a policy that stands in a file that was parsed already.
 func FromNode(n ast.Node) (*Policy, error) {
 	p := defaults()

@@ -256,6 +256,10 @@ var situations = []situation{
 	{"S4.4", "in the window, by the zone's clock", func(w *world) { w.add("  windows: ['thu 21:00-22:00']\n  timezone: Asia/Tokyo\n") }, "do encrypt"},
 	{"S4.6.4", "more than a run may", func(w *world) { w.more(3); w.f.Proven = 1; w.add("  limits: {changes: 2}\n") }, "do encrypt; waiting encrypt: limit"},
 	{"S4.6.4", "more, and a person allows it", func(w *world) { w.more(3); w.f.Proven, w.f.Changes = 1, 100; w.add("  limits: {changes: 2}\n") }, "do encrypt"},
+	{"S4.6.1", "the key server's machine, by the BIOS UUID that its guest reads", func(w *world) {
+		w.vm.BIOS = "4226f566-3ed5-1c8f-cda3-b0b037b6dc97"
+		w.f.Server = []Machine{{Name: "kms-1", BIOS: "66f52642-d53e-8f1c-cda3-b0b037b6dc97"}}
+	}, "blocked encrypt: key-path"},
 	{"S4.6.4", "as many as a run may were changed already", func(w *world) { w.f.Changed = 2; w.add("  limits: {changes: 2}\n") }, "waiting encrypt: limit"},
 	{"S4.5", "it failed in this run", func(w *world) { w.f.Failed = map[string]string{"vm-1": "the host went away"} }, "waiting encrypt: failed"},
 	{"S4.6.4", "the canary comes first", func(w *world) { w.more(3) }, "do encrypt; waiting encrypt: canary"},
