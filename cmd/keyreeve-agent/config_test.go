@@ -203,7 +203,7 @@ func put(t *testing.T, name, content string, mode os.FileMode) string {
 	return path
 }
 
-// TestSecret: a file that is named wins over the environment, and that over
+// TestSecret: the environment wins over the file that is named, and that over
 // what systemd hands over.
 func TestSecret(t *testing.T) {
 	file := put(t, "p", "of the file\n", 0o640)
@@ -215,8 +215,8 @@ func TestSecret(t *testing.T) {
 		environ []string
 		want    string
 	}{
-		{file, []string{variable, folder}, "of the file"},
-		{"", []string{variable, folder}, "of the environment"},
+		{file, []string{variable, folder}, "of the environment"},
+		{file, []string{folder}, "of the file"},
 		{"", []string{folder}, "of systemd"},
 	} {
 		a, _ := testApp(tc.environ...)
@@ -316,13 +316,13 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// TestExample: the policy that is shipped is one that the agent takes.
+// TestExample: the example that is shipped is one that the agent takes.
 func TestExample(t *testing.T) {
 	example, err := os.ReadFile("../../deploy/example.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := parse(append([]byte(least+"vcenter: {url: v, user: u, thumbprint: x}\n"), example...))
+	c, err := parse(example)
 	if err != nil || len(c.policy.Rules) == 0 {
 		t.Fatal(err)
 	}

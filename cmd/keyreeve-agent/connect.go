@@ -34,10 +34,11 @@ type link struct {
 
 	providerMetrics *provider.Metrics
 
-	state   *state // what run holds for its whole life; nil: a command opens its own
-	server  *admin.Client
-	ovh     *ovhcloud.Client
-	vcenter *session.Session
+	state      *state // what run and apply hold for their whole life; nil: a command opens its own
+	unattended bool   // nobody sits at a terminal
+	server     *admin.Client
+	ovh        *ovhcloud.Client
+	vcenter    *session.Session
 }
 
 // connect reads the settings of a command.
@@ -46,18 +47,22 @@ func (a *app) connect(o *options) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &link{app: a, config: c, logger: a.newLogger(c)}, nil
+	level := c.Log.level()
+	if level == slog.LevelInfo {
+		level = slog.LevelWarn // a command says itself what it does
+	}
+	return &link{app: a, config: c, logger: a.newLogger(c, level)}, nil
 }
 
-func (a *app) newLogger(c *config) *slog.Logger {
+func (a *app) newLogger(c *config, level slog.Level) *slog.Logger {
 	form := func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewTextHandler(w, o) }
 	if c.Log.Format == "json" {
 		form = func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewJSONHandler(w, o) }
 	}
 	if program.ToJournal(a.err, a.env("JOURNAL_STREAM")) {
-		return slog.New(program.NewJournalHandler(a.err, c.Log.level(), form))
+		return slog.New(program.NewJournalHandler(a.err, level, form))
 	}
-	return slog.New(form(a.err, &slog.HandlerOptions{Level: c.Log.level()}))
+	return slog.New(form(a.err, &slog.HandlerOptions{Level: level}))
 }
 
 // close ends what was connected, also when the command's context has ended.

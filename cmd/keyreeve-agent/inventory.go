@@ -85,11 +85,21 @@ func (l *link) view(ctx context.Context) (*inventoryView, error) {
 	if err != nil {
 		return nil, err
 	}
+	held, err := l.heldKeys(snapshot.VCenter)
+	if err != nil {
+		return nil, err
+	}
 	ours := l.providers(snapshot)
-	return &inventoryView{
+	v := &inventoryView{
 		VCenter: snapshot.VCenter, Version: snapshot.Version, Time: snapshot.Time, Partial: snapshot.Partial,
 		Providers: ours, Usage: snapshot.Join(keys, ours, l.app.now()),
-	}, nil
+	}
+	for i := range v.Usage.Orphans {
+		if path, ok := held[v.Usage.Orphans[i].ID]; ok {
+			v.Usage.Orphans[i].Was = "made for " + path + ", which is not done yet"
+		}
+	}
+	return v, nil
 }
 
 // keys are all that the key server has.

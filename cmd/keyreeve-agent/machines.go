@@ -18,23 +18,17 @@ import (
 	"github.com/keyreeve/keyreeve/vsphere/session"
 )
 
-// judgeMachines compares the vCenter with the policy.
+// judgeMachines compares the vCenter with the policy, and changes nothing.
 func (l *link) judgeMachines(ctx context.Context) (*policy.Plan, error) {
-	snapshot, err := l.read(ctx)
+	e, err := l.look()
 	if err != nil {
 		return nil, err
 	}
-	facts, err := l.facts(ctx, snapshot)
-	if err != nil {
-		return nil, err
-	}
-	p := policy.Make(l.config.policy, snapshot, facts)
-	return &p, nil
+	return e.Plan(ctx)
 }
 
 // facts are what else is known. What cannot be found out is left as it is: the
-// zero value lets nothing be done. Whether a key can be made and fetched is not
-// tried here, since a plan changes nothing.
+// zero value lets nothing be done.
 func (l *link) facts(ctx context.Context, s *inventory.Snapshot) (f policy.Facts, err error) {
 	server, err := l.keyServer()
 	if err != nil {
@@ -50,7 +44,7 @@ func (l *link) facts(ctx context.Context, s *inventory.Snapshot) (f policy.Facts
 	}
 	f = policy.Facts{
 		Now: l.app.now(), Keys: make(map[string]policy.KeyFact, len(keys)), Providers: l.providers(s), Ready: status.Problem,
-		Server: l.serverMachines(ctx), VCenter: []policy.Machine{{Name: "vCenter", Addresses: l.resolve(ctx, hostOf(l.config.VCenter.URL))}},
+		Server: l.serverMachines(ctx, status.MachineUUID), VCenter: []policy.Machine{{Name: "vCenter", Addresses: l.resolve(ctx, hostOf(l.config.VCenter.URL))}},
 		Backup: backupOf(status.Backup),
 	}
 	for _, k := range keys {
@@ -63,8 +57,9 @@ func (l *link) facts(ctx context.Context, s *inventory.Snapshot) (f policy.Facts
 	return f, err
 }
 
-func (l *link) serverMachines(ctx context.Context) []policy.Machine {
-	m := policy.Machine{Name: "the key server", Addresses: l.resolve(ctx, hostOf(l.config.Server.KMIP))}
+// serverMachines is the key server's machine, by what can be known of it.
+func (l *link) serverMachines(ctx context.Context, uuid string) []policy.Machine {
+	m := policy.Machine{Name: "the key server", Addresses: l.resolve(ctx, hostOf(l.config.Server.KMIP)), BIOS: uuid}
 	if o := l.config.OVHcloud; o != nil && !slices.Contains(m.Addresses, o.Address) {
 		m.Addresses = append(m.Addresses, o.Address)
 	}
@@ -141,20 +136,19 @@ func (l *link) missing(ctx context.Context) (map[policy.Op][]string, error) {
 	return out, nil
 }
 
-// planMachines adds what the policy wants to a plan.
-func (l *link) planMachines(ctx context.Context, p *plan) error {
-	m, err := l.judgeMachines(ctx)
-	if err != nil {
-		return err
-	}
+// addMachines adds what the policy wants to a plan.
+func (p *plan) addMachines(m *policy.Plan) {
 	p.Machines = m
 	for _, a := range m.Actions {
 		p.add("machine", isChange, fmt.Sprintf("%s %s: %s", a.Op, a.Path, a.Why))
 	}
 	for _, h := range m.Held {
 		kind := isWaiting
-		if h.Blocked {
+		switch {
+		case h.Blocked:
 			kind = isBlocked
+		case len(h.Because) == 1 && h.Because[0].Reason == policy.Limit:
+			kind = isChange // by the next run
 		}
 		for i, b := range h.Because {
 			p.tell("machine", kind, fmt.Sprintf("%s %s: %s", h.Op, h.Path, b), i == 0)
@@ -166,7 +160,6 @@ func (l *link) planMachines(ctx context.Context, p *plan) error {
 	for _, why := range m.Partial {
 		p.add("machine", isWarning, "not all was seen: "+why)
 	}
-	return nil
 }
 
 func (a *app) reportCommand(o *options) *cobra.Command {

@@ -26,7 +26,7 @@ const (
 
 // A planLine is one thing to do, or one that cannot be done now.
 type planLine struct {
-	Area string `json:"area"` // ovhcloud, provider or machine
+	Area string `json:"area"` // ovhcloud, provider, backup or machine
 	Kind string `json:"kind"` // change, waiting, blocked, alarm or warning
 	What string `json:"what"`
 }
@@ -95,7 +95,7 @@ func (a *app) planCommand(o *options) *cobra.Command {
 
 func (a *app) plan(cmd *cobra.Command, o *options) error {
 	return a.with(cmd, o, func(ctx context.Context, l *link) error {
-		p, err := l.plan(ctx)
+		p, err := l.plan(ctx, nil)
 		if err != nil {
 			return err
 		}
@@ -106,8 +106,9 @@ func (a *app) plan(cmd *cobra.Command, o *options) error {
 	})
 }
 
-// plan compares all that the settings are about.
-func (l *link) plan(ctx context.Context) (*plan, error) {
+// plan compares all that the settings are about. machines is how they are, where
+// that is known already.
+func (l *link) plan(ctx context.Context, machines *policy.Plan) (_ *plan, err error) {
 	p := &plan{InSync: true, Lines: []planLine{}}
 	if l.config.OVHcloud != nil {
 		if err := l.planOVH(ctx, p); err != nil {
@@ -119,10 +120,16 @@ func (l *link) plan(ctx context.Context) (*plan, error) {
 			return nil, err
 		}
 	}
-	if l.config.policy != nil {
-		if err := l.planMachines(ctx, p); err != nil {
+	if err := l.planBackup(ctx, p); err != nil {
+		return nil, err
+	}
+	if l.config.policy != nil && machines == nil {
+		if machines, err = l.judgeMachines(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if machines != nil {
+		p.addMachines(machines)
 	}
 	return p, nil
 }
@@ -159,49 +166,82 @@ func (l *link) planOVH(ctx context.Context, p *plan) error {
 
 func (a *app) applyCommand(o *options) *cobra.Command {
 	dry := false
+	w := word{}
 	cmd := &cobra.Command{
-		Use: "apply", Short: "change what differs from the settings at OVHcloud and in vCenter's key providers", Args: noArgs,
-		Long: `Does what plan prints of OVHcloud, whose firewall stands before all else, and then of
-vCenter's key providers (mode register and enforce). Run again, it changes nothing; broken off, the
-next run goes on. Machines are compared and not changed.`,
+		Use: "apply", Short: "change what differs from the settings: at OVHcloud, in vCenter's key providers, at machines", Args: noArgs,
+		Long: `Does what plan prints, in this order: OVHcloud, whose firewall stands before all else;
+vCenter's key providers and the trust of both sides (mode register and enforce); a verified
+backup of the key server, if there is none, and the machines (mode enforce), first as many as
+limits.canary says, then the others, up to limits.changes. Run again, it changes nothing;
+broken off, the next run goes on. Every step at a machine is in the ledger of the state folder.
+
+A selection of machines that changed more than limits.jump since the last run is done only
+when a person confirms it: plan prints its digest.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dry {
 				return a.plan(cmd, o)
 			}
-			return a.with(cmd, o, func(ctx context.Context, l *link) error { return a.apply(ctx, o, l) })
+			return a.with(cmd, o, func(ctx context.Context, l *link) error { return a.apply(ctx, o, l, w) })
 		},
 	}
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "print the plan, and change nothing")
+	w.flags(cmd)
 	o.outputFlag(cmd)
 	return cmd
 }
 
+// flags are those of a command that changes machines.
+func (w *word) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&w.confirm, "confirm", "", "the digest of a selection that changed more than it may")
+	cmd.Flags().IntVar(&w.changes, "changes", 0, "machines that this run may change (default: limits.changes of the policy)")
+}
+
 // apply does it, and looks again: what is printed at the end is what is.
-func (a *app) apply(ctx context.Context, o *options, l *link) error {
+func (a *app) apply(ctx context.Context, o *options, l *link, w word) error {
+	if err := l.hold(); err != nil {
+		return err
+	}
+	defer l.state.close()
+	if err := a.applyTrust(ctx, l); err != nil {
+		return err
+	}
+	machines, failed := l.changeMachines(ctx, w)
+	if machines != nil && len(machines.Actions) > 0 {
+		machines = nil // it was broken off: that is how they were
+	}
+	p, err := l.plan(ctx, machines)
+	if err != nil {
+		return errors.Join(failed, err)
+	}
+	if err := a.show(o, p, func(w io.Writer) { p.table(w) }); err != nil {
+		return err
+	}
+	if failed != nil {
+		return failed
+	}
+	return p.verdict()
+}
+
+// applyTrust brings OVHcloud and the key providers up to date.
+func (a *app) applyTrust(ctx context.Context, l *link) error {
 	if l.config.OVHcloud != nil {
 		changed, err := l.registerAtOVH(ctx)
 		for _, step := range changed {
-			_, _ = fmt.Fprintf(a.err, "done: ovhcloud: %s\n", step)
+			l.say("done: ovhcloud: %s", step)
 		}
 		if err != nil && !errors.Is(err, ovhcloud.ErrBlocked) {
 			return err
 		}
 	}
-	if len(l.config.Providers) > 0 && l.config.Mode != session.Observe {
-		changed, err := l.trustProviders(ctx)
-		for _, step := range changed {
-			_, _ = fmt.Fprintf(a.err, "done: provider: %s\n", program.Printable(step.String()))
-		}
-		if err != nil && !errors.Is(err, provider.ErrBlocked) {
-			return err
-		}
+	if len(l.config.Providers) == 0 || l.config.Mode == session.Observe {
+		return nil
 	}
-	p, err := l.plan(ctx)
-	if err != nil {
+	changed, err := l.trustProviders(ctx)
+	for _, step := range changed {
+		l.say("done: provider: %s", program.Printable(step.String()))
+	}
+	if err != nil && !errors.Is(err, provider.ErrBlocked) {
 		return err
 	}
-	if err := a.show(o, p, func(w io.Writer) { p.table(w) }); err != nil {
-		return err
-	}
-	return p.verdict()
+	return nil
 }

@@ -24,10 +24,10 @@ import (
 
 func (a *app) runCommand(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use: "run", Short: "keep OVHcloud true and the key server told, until it is stopped", Args: noArgs,
+		Use: "run", Short: "keep all of it true, and the key server told, until it is stopped", Args: noArgs,
 		Long: `Looks every run.every: brings OVHcloud's entry and vCenter's key providers up to
 date (mode register and enforce), tells the key server which keys are in use, and compares the machines with
-the policy. Machines are not changed. A key server, vCenter or OVHcloud that does not
+the policy, which it enforces (mode enforce): within its limits, windows and guards. A key server, vCenter or OVHcloud that does not
 answer is logged, is a metric, and is asked again; it ends nothing. The state folder
 is locked: a second agent on this machine does not start.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -85,10 +85,11 @@ func newWatch(l *link, reg prometheus.Registerer) *watch {
 
 // serve watches until ctx ends.
 func (a *app) serve(ctx context.Context, l *link) (err error) {
-	if l.state, err = openState(l.config.StateDir); err != nil {
+	if err = l.hold(); err != nil {
 		return err
 	}
 	defer l.state.close()
+	l.unattended, l.logger = true, a.newLogger(l.config, l.config.Log.level())
 	reg := prometheus.NewRegistry()
 	w := newWatch(l, reg)
 	if len(w.parts) == 0 {
@@ -208,14 +209,17 @@ func (w *watch) inventory(ctx context.Context) error {
 	return reported
 }
 
-// policy counts how far the machines are from it.
+// policy brings the machines to it (mode enforce), and counts how far they are
+// from it.
 func (w *watch) policy(ctx context.Context) error {
-	p, err := w.link.judgeMachines(ctx)
-	if err != nil {
-		return err
+	p, failed := w.link.changeMachines(ctx, word{})
+	if p == nil && failed == nil {
+		p, failed = w.link.judgeMachines(ctx)
 	}
-	w.metrics.plan(p)
-	return nil
+	if p != nil {
+		w.metrics.plan(p)
+	}
+	return failed
 }
 
 // web serves metrics and health, without TLS and without a secret in them. The

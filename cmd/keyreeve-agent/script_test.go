@@ -59,11 +59,16 @@ func TestScripts(t *testing.T) {
 	if err := built(); err != nil {
 		t.Fatal(err)
 	}
+	example, err := filepath.Abs("../../deploy/example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GOVC_HOME", env.WorkDir)
+			env.Setenv("EXAMPLE", example)
 			env.Setenv("PATH", programs+string(os.PathListSeparator)+env.Getenv("PATH"))
 			return nil
 		},
@@ -94,7 +99,9 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// takeExports waits for a lab's ready file, and takes over what it exports.
+// takeExports FILE [agent] waits for a lab's ready file, and takes over what it
+// exports; settings of the agent only when they are asked for: most scripts
+// have a file of their own, over which they would go.
 func takeExports(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[0])
 	var content []byte
@@ -111,7 +118,8 @@ func takeExports(ts *testscript.TestScript, _ bool, args []string) {
 	for line := range strings.Lines(string(content)) {
 		fields, _ := strings.CutPrefix(strings.TrimSpace(line), "export ")
 		for _, pair := range strings.Fields(fields) {
-			if name, value, ok := strings.Cut(pair, "="); ok {
+			name, value, ok := strings.Cut(pair, "=")
+			if ok && (len(args) > 1 || !strings.HasPrefix(name, envPrefix)) {
 				ts.Setenv(name, value)
 			}
 		}

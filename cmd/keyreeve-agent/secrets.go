@@ -48,17 +48,18 @@ const maxSecret = 16 << 10
 
 var errNoSecret = errors.New("missing")
 
-// secret reads one. file is what the settings name; it wins. The error wraps
-// errNoSecret when it is nowhere.
+// secret reads one. The environment wins over the file that the settings name,
+// as it does for every setting, and that over what systemd hands over. The
+// error wraps errNoSecret when it is nowhere.
 func (a *app) secret(setting, file string) (*secret.Bytes, error) {
 	s := secretAt(setting)
 	if s == nil {
 		return nil, fmt.Errorf("%s is no secret", setting)
 	}
+	if value := a.env(s.variable()); value != "" {
+		return secret.Own([]byte(value)), nil
+	}
 	if file == "" {
-		if value := a.env(s.variable()); value != "" {
-			return secret.Own([]byte(value)), nil
-		}
 		folder := a.env("CREDENTIALS_DIRECTORY")
 		if folder == "" {
 			return nil, fmt.Errorf("%w: %s: %w: %s", errConfig, setting, errNoSecret, s.places())

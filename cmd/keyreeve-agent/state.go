@@ -31,6 +31,12 @@ func openState(dir string) (*state, error) {
 	return &state{dir, lock}, nil
 }
 
+// hold locks the state folder for a command that changes something.
+func (l *link) hold() (err error) {
+	l.state, err = openState(l.config.StateDir)
+	return err
+}
+
 func (s *state) close() { _ = s.lock.Unlock() }
 
 // reports says which reports this installation has made.

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 
+	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/vsphere/vspheretest"
 )
 
@@ -32,7 +34,10 @@ func (a *app) lab(ctx context.Context, f *flags) (err error) {
 	for _, fault := range faults {
 		w.Network.SetFault(w.KMS.Addr(), fault)
 	}
-	text := exports(w)
+	text, err := exports(ctx, w)
+	if err != nil {
+		return err
+	}
 	a.print("%s", text)
 	if f.readyFile != "" {
 		if err := writeWhole(f.readyFile, text); err != nil {
@@ -75,9 +80,9 @@ func trust(ctx context.Context, w *vspheretest.World) error {
 	return nil
 }
 
-// exports are shell commands: what was started, in a form that govc, keyreeve
-// and an OVHcloud client take.
-func exports(w *vspheretest.World) string {
+// exports are shell commands: what was started, in a form that govc, keyreeve,
+// an OVHcloud client and keyreeve-agent take.
+func exports(ctx context.Context, w *vspheretest.World) (string, error) {
 	var b strings.Builder
 	vc := w.VCenters[0]
 	user := vc.URL.User.Username()
@@ -94,5 +99,19 @@ func exports(w *vspheretest.World) string {
 	fmt.Fprintf(&b, "# OVHcloud's API (a double), service %s\n", vspheretest.ServiceName)
 	fmt.Fprintf(&b, "export OVH_ENDPOINT=%s OVH_APPLICATION_KEY=%s OVH_APPLICATION_SECRET=%s OVH_CONSUMER_KEY=%s\n",
 		w.OVHURL, c.ApplicationKey, c.ApplicationSecret, c.ConsumerKey)
-	return b.String()
+	leaf, err := certs.FetchServerCertificate(ctx, vc.URL.Host)
+	if err != nil {
+		return "", fmt.Errorf("reading vCenter's certificate: %w", err)
+	}
+	fmt.Fprintf(&b, "# keyreeve-agent's settings, over those of a file such as deploy/example.yaml\n")
+	for _, pair := range [][2]string{
+		{"STATE_DIR", filepath.Join(filepath.Dir(w.KMS.Data), "agent")},
+		{"SERVER_SOCKET", filepath.Join(w.KMS.Data, "admin.sock")}, {"SERVER_KMIP", w.KMS.Addr()},
+		{"VCENTER_URL", "https://" + vc.URL.Host}, {"VCENTER_USER", user}, {"VCENTER_PASSWORD", password}, {"VCENTER_THUMBPRINT", certs.SHA256(leaf)},
+		{"OVHCLOUD_ENDPOINT", w.OVHURL}, {"OVHCLOUD_SERVICE", vspheretest.ServiceName}, {"OVHCLOUD_ADDRESS", host}, {"OVHCLOUD_APPLICATION_KEY", c.ApplicationKey},
+		{"OVHCLOUD_APPLICATION_SECRET", c.ApplicationSecret}, {"OVHCLOUD_CONSUMER_KEY", c.ConsumerKey},
+	} {
+		fmt.Fprintf(&b, "export KEYREEVE_AGENT_%s=%s\n", pair[0], pair[1])
+	}
+	return b.String(), nil
 }

@@ -152,8 +152,11 @@ func (e *Enforcer) remember(p *Plan, s *inventory.Snapshot, t *tally) error {
 	if !p.jumped {
 		known.Selection = &p.Selection
 	}
-	if known.Demand != nil && len(known.Demand.left(s)) == 0 {
-		known.Demand = nil
+	if known.Demand != nil {
+		known.Demand.keep(known.Demand.left(s))
+		if len(known.Demand.Machines) == 0 {
+			known.Demand = nil
+		}
 	}
 	return e.Memory.Save()
 }

@@ -57,23 +57,10 @@ type Ledger struct {
 // was cut by a crash is cut off: what it would have said was not acted upon.
 // Any other line that cannot be read is an error.
 func OpenLedger(fsys durable.FS, path string) (*Ledger, error) {
-	data, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	l, err := readLedger(path)
+	if err != nil {
 		return nil, fmt.Errorf("opening the ledger: %w", err)
 	}
-	l := &Ledger{open: map[string]Entry{}}
-	whole := data[:bytes.LastIndexByte(data, '\n')+1]
-	for n, line := range bytes.Split(bytes.TrimSuffix(whole, []byte("\n")), []byte("\n")) {
-		var e Entry
-		if len(whole) == 0 {
-			break
-		}
-		if err := json.Unmarshal(line, &e); err != nil {
-			return nil, fmt.Errorf("opening the ledger: line %d of %s is damaged: %w", n+1, path, err)
-		}
-		l.take(e)
-	}
-	l.end = int64(len(whole))
 	if l.file, err = fsys.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, fmt.Errorf("opening the ledger: %w", err)
 	}
@@ -82,6 +69,37 @@ func OpenLedger(fsys durable.FS, path string) (*Ledger, error) {
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the ledger: %w", err), l.file.Close())
+	}
+	return l, nil
+}
+
+// ReadUnfinished reads the jobs of a vCenter that are not done, of a ledger that
+// another process may be writing to. One that is not there has none.
+func ReadUnfinished(path, vcenter string) ([]Entry, error) {
+	l, err := readLedger(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the ledger: %w", err)
+	}
+	return l.Unfinished(vcenter), nil
+}
+
+// readLedger takes the whole lines of the file.
+func readLedger(path string) (*Ledger, error) {
+	data, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	l := &Ledger{open: map[string]Entry{}}
+	whole := data[:bytes.LastIndexByte(data, '\n')+1]
+	l.end = int64(len(whole))
+	n := 0
+	for line := range bytes.Lines(whole) {
+		n++
+		var e Entry
+		if err := json.Unmarshal(line, &e); err != nil {
+			return nil, fmt.Errorf("line %d of %s is damaged: %w", n, path, err)
+		}
+		l.take(e)
 	}
 	return l, nil
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 
 	"github.com/keyreeve/keyreeve/internal/durable"
 	"github.com/keyreeve/keyreeve/vsphere/inventory"
@@ -93,6 +95,11 @@ func NewDemand(s *inventory.Snapshot, deep bool, wanted func(*inventory.VM) bool
 		}
 	}
 	return d
+}
+
+// keep forgets the machines that are done with.
+func (d *Demand) keep(left []string) {
+	maps.DeleteFunc(d.Machines, func(ref string, _ []inventory.Key) bool { return !slices.Contains(left, ref) })
 }
 
 // left are the machines that have a key still that was to go, by Ref in the

@@ -25,7 +25,9 @@ func TestExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(p.Rules) != 3 || p.BackupWaived || p.ShutDown || p.Limits != defaults().Limits || p.Rules[1].Rekey.MaxAge != 365*day || len(p.Protect) != 2 {
+	limits := defaults().Limits
+	limits.Changes = 500
+	if len(p.Rules) != 3 || p.BackupWaived || p.ShutDown || p.Limits != limits || p.Rules[1].Rekey.MaxAge != 365*day || len(p.Protect) != 2 {
 		t.Errorf("%+v", p)
 	}
 }

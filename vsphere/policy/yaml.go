@@ -156,23 +156,30 @@ func choice(no, yes string, to *bool) func(ast.Node) error {
 	}
 }
 
-// duration reads such as 365d, or what Go reads.
+// duration reads what ParseDuration takes.
 func duration(to *time.Duration) func(ast.Node) error {
-	return func(n ast.Node) error {
+	return func(n ast.Node) (err error) {
 		s, _ := scalar(n)
-		d, err := time.ParseDuration(s)
-		if text, ok := strings.CutSuffix(s, "d"); ok {
-			var number int
-			number, err = strconv.Atoi(text)
-			if number > 100_000 {
-				err = strconv.ErrRange
-			}
-			d = time.Duration(number) * 24 * time.Hour
+		if *to, err = ParseDuration(s); err != nil {
+			return at(n, "%w", err)
 		}
-		if err != nil || d <= 0 {
-			return at(n, "want a time such as 365d or 720h")
-		}
-		*to = d
 		return nil
 	}
+}
+
+// ParseDuration reads such as 365d, or what Go reads; more than nothing.
+func ParseDuration(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if text, ok := strings.CutSuffix(s, "d"); ok {
+		var number int
+		number, err = strconv.Atoi(text)
+		if number > 100_000 {
+			err = strconv.ErrRange
+		}
+		d = time.Duration(number) * 24 * time.Hour
+	}
+	if err != nil || d <= 0 {
+		return 0, errors.New("want a time such as 365d or 720h")
+	}
+	return d, nil
 }

@@ -49,7 +49,25 @@ func NewKMS(ctx context.Context, binary, dir, addr string) (*KMS, error) {
 		return nil, fmt.Errorf("keyreeve init: %w: %s", err, bytes.TrimSpace(out))
 	}
 	k.Admin = admin.NewClient(filepath.Join(k.Data, "admin.sock"))
+	if err := k.prepareBackups(ctx, dir); err != nil {
+		return nil, err
+	}
 	return k, k.Start(ctx)
+}
+
+// prepareBackups gives the server a folder for backups and somebody who can
+// open them; nothing makes one unasked.
+func (k *KMS) prepareBackups(ctx context.Context, dir string) error {
+	recipient, err := k.Run(ctx, "backup", "keygen", "--out", filepath.Join(dir, "backup.identity"))
+	if err != nil {
+		return err
+	}
+	folder := filepath.Join(dir, "backups")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		return err
+	}
+	k.Env = append(k.Env, "KEYREEVE_BACKUP_DIR="+folder, "KEYREEVE_BACKUP_RECIPIENTS="+strings.TrimSpace(recipient))
+	return nil
 }
 
 // command is a call of the program on this store. A lab's store may lie in a

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/keyreeve/keyreeve/admin"
+	"github.com/keyreeve/keyreeve/certs"
+	"github.com/keyreeve/keyreeve/kmip/kmipclient"
+	"github.com/keyreeve/keyreeve/vsphere/provider"
+)
+
+// canaryName is the KMIP client by which the agent proves that keys can be had,
+// and the group of its keys: no machine's key is ever in its reach.
+const canaryName = "keyreeve-agent-canary"
+
+const (
+	canaryRenewal = 30 * 24 * time.Hour // before its certificate ends
+	canaryOverlap = time.Hour           // that the old one is taken beside the new
+)
+
+// prove has a key made, fetched, compared and destroyed, as vCenter has it done:
+// a status that is green says only that the server answers.
+func (l *link) prove(ctx context.Context) error {
+	s, err := l.vCenter(ctx)
+	if err != nil {
+		return err
+	}
+	identity, err := l.canary(ctx)
+	if err != nil {
+		return fmt.Errorf("the client of the proof with a real key: %w", err)
+	}
+	_, err = provider.Canary{
+		Servers: []string{l.config.Server.KMIP}, KMIP: kmipclient.Config{TLS: identity}, ID: s.InstanceUUID(),
+		Now: l.app.now, Metrics: l.providerMetrics,
+	}.Prove(ctx)
+	return err
+}
+
+// canary is the client's identity, which lies in the state folder. It is made
+// when it is not there, and renewed before it ends.
+func (l *link) canary(ctx context.Context) (*tls.Config, error) {
+	dir := filepath.Join(l.config.StateDir, "canary")
+	identity, err := certs.ClientConfig(dir)
+	if err == nil && l.app.now().Before(identity.Certificates[0].Leaf.NotAfter.Add(-canaryRenewal)) {
+		return identity, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err := l.enrolCanary(ctx, dir); err != nil {
+		return nil, err
+	}
+	return certs.ClientConfig(dir)
+}
+
+// enrolCanary gets the client a certificate and puts it into the folder. What a
+// kill leaves beside it is made anew: the key server then takes both for a while.
+func (l *link) enrolCanary(ctx context.Context, dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return err
+	}
+	key, csr, err := certs.NewRequest(certs.P256, canaryName)
+	if err != nil {
+		return err
+	}
+	defer key.Clear()
+	signed, err := l.signCanary(ctx, csr)
+	if err != nil {
+		return err
+	}
+	fresh := dir + ".new"
+	if err := os.RemoveAll(fresh); err != nil {
+		return err
+	}
+	if err := certs.WriteSigned(fresh, canaryName, signed.Certificate, signed.CA, key); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return os.Rename(fresh, dir)
+}
+
+// signCanary renews the client's record, or makes it. Making takes an operator:
+// an agent's own certificate may only renew.
+func (l *link) signCanary(ctx context.Context, csr []byte) (signed admin.Enrolled, err error) {
+	server, err := l.keyServer()
+	if err != nil {
+		return signed, err
+	}
+	record, err := server.Client(ctx, canaryName)
+	if err == nil && record.Revoked == nil {
+		return server.Renew(ctx, canaryName, admin.RenewRequest{Kind: admin.KindIssued, CSR: csr, OldUntil: l.app.now().Add(canaryOverlap)})
+	}
+	if e, ok := errors.AsType[*admin.Error](err); err != nil && (!ok || e.Code != admin.CodeNotFound) {
+		return signed, err
+	}
+	signed, err = server.Enrol(ctx, admin.EnrolRequest{Name: canaryName, Kind: admin.KindIssued, CSR: csr, AgentRenewable: true})
+	if e, ok := errors.AsType[*admin.Error](err); ok && e.Code == admin.CodeForbidden {
+		err = &failure{exitRefused, err, fmt.Sprintf("an operator makes it once, on the key server: keyreeve client add %s --agent-renewable --out DIR (the folder is of no use afterwards)", canaryName)}
+	}
+	return signed, err
+}
+
+// A pulse asks something at most so often, for whoever wants to know.
+type pulse struct {
+	every time.Duration
+	now   func() time.Time
+	ask   func(context.Context) error
+
+	mu  sync.Mutex
+	at  time.Time
+	err error // of the last time
+}
+
+func (p *pulse) check(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := p.now(); p.at.IsZero() || now.Sub(p.at) >= p.every {
+		p.at, p.err = now, p.ask(ctx)
+	}
+	return p.err
+}

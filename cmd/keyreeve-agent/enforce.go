@@ -1,0 +1,379 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/keyreeve/keyreeve/admin"
+	"github.com/keyreeve/keyreeve/internal/durable"
+	"github.com/keyreeve/keyreeve/internal/program"
+	"github.com/keyreeve/keyreeve/vsphere/inventory"
+	"github.com/keyreeve/keyreeve/vsphere/policy"
+	"github.com/keyreeve/keyreeve/vsphere/provider"
+	"github.com/keyreeve/keyreeve/vsphere/session"
+)
+
+// Files of the state folder.
+const (
+	ledgerFile = "ledger"        // see policy.Ledger
+	memoryFile = "machines.json" // see policy.Memory
+)
+
+// How often the key server is asked while machines are changed. A proof leaves
+// the record of a destroyed key in the server.
+const (
+	statusEvery = 5 * time.Second
+	proofEvery  = time.Minute
+)
+
+// A person's word at the command line, about one run.
+type word struct {
+	confirm string // the digest of a selection that jumped
+	changes int    // machines; 0: as the policy says
+	only    bool   // what is demanded, and nothing else
+	// demand says whose keys are to be exchanged; nil: as was demanded before.
+	demand asking
+}
+
+// An asking is a demand, of a vCenter as it is now; nil for what was demanded
+// before.
+type asking func(*inventory.Snapshot, policy.Facts) (*policy.Demand, error)
+
+// enforcement is one run of changes, or one look.
+type enforcement struct {
+	*policy.Enforcer
+	link   *link
+	ledger *policy.Ledger // nil: only looking
+
+	mu        sync.Mutex
+	done      int // machines
+	keys      int // that were made for them
+	explained time.Time
+	told      map[string]time.Time // by Ref: when its progress was, or its task began
+}
+
+// look is for plans: it reads what earlier runs have left, and writes nothing.
+func (l *link) look() (*enforcement, error) {
+	memory, err := policy.ReadMemory(durable.OS, filepath.Join(l.config.StateDir, memoryFile))
+	if err != nil {
+		return nil, err
+	}
+	e := &enforcement{link: l, told: map[string]time.Time{}}
+	e.Enforcer = &policy.Enforcer{Policy: l.config.policy, Memory: memory, Look: e.read}
+	return e, nil
+}
+
+// enforcement is for changes. The state folder is locked already.
+func (l *link) enforcement(w word) (*enforcement, error) {
+	e, err := l.look()
+	if err != nil {
+		return nil, err
+	}
+	if e.ledger, err = policy.OpenLedger(durable.OS, filepath.Join(l.config.StateDir, ledgerFile)); err != nil {
+		return nil, err
+	}
+	e.Confirm, e.Changes, e.Only = w.confirm, w.changes, w.only
+	e.Applier = &policy.Applier{
+		Ledger: e.ledger, Limits: l.config.policy.Limits, Now: l.app.now,
+		Healthy: e.healthy(), FindKey: l.findKey, Report: e.report, Progress: e.progress,
+	}
+	return e, nil
+}
+
+func (e *enforcement) close() {
+	if e.ledger != nil {
+		_ = e.ledger.Close() // every line of it was synced
+	}
+}
+
+// read is what the enforcer judges by. The proof with a real key is part of it
+// when machines are to be changed; a plan changes nothing.
+func (e *enforcement) read(ctx context.Context) (*inventory.Snapshot, policy.Facts, error) {
+	s, err := e.link.read(ctx)
+	if err != nil {
+		return nil, policy.Facts{}, err
+	}
+	if e.ledger != nil {
+		if err := e.ledger.Settle(s, e.link.app.now()); err != nil {
+			return nil, policy.Facts{}, err
+		}
+	}
+	f, err := e.link.facts(ctx, s)
+	if err == nil && e.ledger != nil {
+		if err := e.Applier.Healthy(ctx); err != nil {
+			f.Probe = err.Error()
+		}
+	}
+	return s, f, err
+}
+
+// ask takes a demand up.
+func (e *enforcement) ask(ctx context.Context, demand asking) error {
+	s, err := e.link.read(ctx)
+	if err != nil {
+		return err
+	}
+	f, err := e.link.facts(ctx, s)
+	if err != nil {
+		return err
+	}
+	d, err := demand(s, f)
+	if err == nil && d != nil {
+		e.Memory.Of(s.VCenter).Demand = d
+	}
+	return err
+}
+
+// run changes machines until nothing is left that may be changed now.
+func (e *enforcement) run(ctx context.Context) (*policy.Plan, error) {
+	s, err := e.link.vCenter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e.Applier.Client = s.Client()
+	return e.Enforcer.Run(ctx)
+}
+
+// healthy asks the server and the provider often, and proves it with a real key
+// from time to time.
+func (e *enforcement) healthy() func(context.Context) error {
+	l := e.link
+	status := &pulse{every: statusEvery, now: l.app.now, ask: l.ready}
+	proof := &pulse{every: proofEvery, now: l.app.now, ask: l.prove}
+	return func(ctx context.Context) error {
+		if err := status.check(ctx); err != nil {
+			return err
+		}
+		return proof.check(ctx)
+	}
+}
+
+// ready asks the key server, and vCenter for the status of the providers that
+// rules name.
+func (l *link) ready(ctx context.Context) error {
+	server, err := l.keyServer()
+	if err != nil {
+		return err
+	}
+	status, err := server.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if !status.Ready {
+		return fmt.Errorf("the key server is not ready: %s", status.Problem)
+	}
+	m, err := l.watcher(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range l.config.policy.Providers() {
+		seen, err := m.Look(ctx, name)
+		if err != nil {
+			return err
+		}
+		if seen == nil {
+			continue // the plan says so
+		}
+		if reasons := seen.Reasons(l.app.now()); len(reasons) > 0 {
+			return fmt.Errorf("key provider %s: %s", name, strings.Join(reasons, "; "))
+		}
+	}
+	return nil
+}
+
+// watcher looks at vCenter's key providers, and changes none.
+func (l *link) watcher(ctx context.Context) (*provider.Manager, error) {
+	s, err := l.vCenter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return provider.New(provider.Config{VIM: s.Client(), Now: l.app.now, Logger: l.logger, Metrics: l.providerMetrics})
+}
+
+// findKey finds the key that was made for a job whose answer was lost.
+func (l *link) findKey(ctx context.Context, job string) (string, error) {
+	server, err := l.keyServer()
+	if err != nil {
+		return "", err
+	}
+	for query := (admin.KeyQuery{Attributes: []string{policy.JobAttribute + "=" + job}}); ; {
+		page, err := server.Keys(ctx, query)
+		if err != nil {
+			return "", err
+		}
+		if len(page.Keys) > 0 {
+			return page.Keys[0].UniqueIdentifier, nil
+		}
+		if query.After = page.Next; page.Next == "" {
+			return "", nil
+		}
+	}
+}
+
+// report tells one result. The policy calls it for one at a time.
+func (e *enforcement) report(r policy.Result) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	path := program.Printable(r.Action.Path)
+	if r.Err != nil {
+		e.link.say("FAILED: machine: %s", program.Printable(r.Err.Error()))
+		e.explain(r)
+		return
+	}
+	e.done++
+	text := fmt.Sprintf("done: machine: %s %s", r.Action.Op, path)
+	if r.Key.ID != "" {
+		e.keys++
+		text += ", key " + r.Key.ID
+	}
+	e.link.say("%s (%d so far)", text, e.done)
+}
+
+// explainEvery keeps a run in which all fail from explaining each.
+const explainEvery = time.Minute
+
+// explain says why vCenter made no key, by what it shows of the provider and
+// what a proof of our own finds: it tells no reason itself.
+func (e *enforcement) explain(r policy.Result) {
+	l := e.link
+	if !errors.Is(r.Err, policy.ErrNoKey) || l.app.now().Sub(e.explained) < explainEvery {
+		return
+	}
+	e.explained = l.app.now()
+	ctx, cancel := context.WithTimeout(context.Background(), reachTime)
+	defer cancel()
+	m, err := l.watcher(ctx)
+	if err != nil {
+		return
+	}
+	seen, err := m.Look(ctx, r.Action.Provider)
+	if err != nil {
+		return
+	}
+	l.say("hint: %s", provider.ExplainGenerate(seen, l.app.now(), l.prove(ctx)))
+}
+
+// tellEvery is how often a change that takes long is told of.
+const tellEvery = 10 * time.Second
+
+// progress tells how far a change is that takes long.
+func (e *enforcement) progress(a policy.Action, percent int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.link.app.now()
+	if last, began := e.told[a.Ref]; began && now.Sub(last) < tellEvery {
+		return
+	} else if began {
+		e.link.say("working: machine: %s %s: %d %%", a.Op, program.Printable(a.Path), percent)
+	}
+	e.told[a.Ref] = now
+}
+
+// say tells a person at a terminal, or the log of a service.
+func (l *link) say(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if l.unattended {
+		l.logger.Info(text)
+		return
+	}
+	_, _ = fmt.Fprintln(l.app.err, text)
+}
+
+// changeMachines brings the machines to the policy, with a backup of the key
+// server before the first key and after the last. It does nothing without a
+// policy or outside of the mode enforce.
+func (l *link) changeMachines(ctx context.Context, w word) (*policy.Plan, error) {
+	if l.config.policy == nil || l.config.Mode != session.Enforce {
+		return nil, nil
+	}
+	if err := l.firstBackup(ctx); err != nil {
+		return nil, err
+	}
+	e, err := l.enforcement(w)
+	if err != nil {
+		return nil, err
+	}
+	defer e.close()
+	if w.demand != nil {
+		if err := e.ask(ctx, w.demand); err != nil {
+			return nil, err
+		}
+	}
+	p, err := e.run(ctx)
+	if e.keys > 0 && !l.config.policy.BackupWaived {
+		err = errors.Join(err, l.backUp(ctx, fmt.Sprintf("new keys of machines: %d", e.keys)))
+	}
+	return p, err
+}
+
+// backupLack says why a backup of the key server is to be made before machines
+// are encrypted; empty: there is one, or the policy waives it.
+func (l *link) backupLack(ctx context.Context) (string, error) {
+	if l.config.policy == nil || l.config.policy.BackupWaived || l.config.Mode != session.Enforce {
+		return "", nil
+	}
+	server, err := l.keyServer()
+	if err != nil {
+		return "", err
+	}
+	status, err := server.Status(ctx)
+	if err != nil || status.Backup.Last != nil {
+		return "", err
+	}
+	return "no verified backup of it exists", nil
+}
+
+// firstBackup has the backup made without which nothing is encrypted.
+func (l *link) firstBackup(ctx context.Context) error {
+	why, err := l.backupLack(ctx)
+	if err != nil || why == "" {
+		return err
+	}
+	err = l.backUp(ctx, why)
+	if e, ok := errors.AsType[*admin.Error](err); ok {
+		l.say("FAILED: backup: %s", e.Message)
+		l.say("hint: %s; on the key server", e.Hint)
+		return nil // the plan holds the machines back
+	}
+	return err
+}
+
+// backUp has the key server make a backup, restore it beside itself and check
+// it, to where its own settings say.
+func (l *link) backUp(ctx context.Context, why string) error {
+	server, err := l.keyServer()
+	if err != nil {
+		return err
+	}
+	made, err := server.CreateBackup(ctx, admin.BackupRequest{})
+	if err != nil {
+		return fmt.Errorf("having the key server make a backup: %w", err)
+	}
+	l.say("done: backup: %s, since %s; verified, %d keys: %s", made.ID, why, made.Objects, program.Printable(made.Path))
+	return nil
+}
+
+// planBackup adds the key server's backup to a plan.
+func (l *link) planBackup(ctx context.Context, p *plan) error {
+	why, err := l.backupLack(ctx)
+	if err == nil && why != "" {
+		p.add("backup", isChange, "have the key server make one and verify it: "+why)
+	}
+	return err
+}
+
+// heldKeys are the keys that unfinished jobs hold, and for which machine: they
+// are no orphans.
+func (l *link) heldKeys(vcenter string) (map[string]string, error) {
+	jobs, err := policy.ReadUnfinished(filepath.Join(l.config.StateDir, ledgerFile), vcenter)
+	held := make(map[string]string, len(jobs))
+	for _, job := range jobs {
+		held[job.Key] = job.Path
+	}
+	return held, err
+}
