@@ -70,7 +70,7 @@ var owners = []struct {
 	{"github.com/goccy/go-yaml/...", []string{"internal/config", "vsphere/policy", "cmd/*"}},
 	{"filippo.io/age/...", []string{"keystore/backup"}},
 	{"github.com/google/go-cmp/...", nil},
-	{"github.com/rogpeppe/go-internal/...", nil},
+	{"github.com/rogpeppe/go-internal/...", []string{"internal/programtest"}},
 }
 
 func matches(pattern, path string) bool {
