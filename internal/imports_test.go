@@ -66,11 +66,11 @@ var owners = []struct {
 	{"github.com/vmware/govmomi/...", []string{"vsphere/...", "cmd/keyreeve-lab"}},
 	{"go.etcd.io/bbolt/...", []string{"keystore/bolt"}},
 	{"go.etcd.io/etcd/...", []string{"keystore/etcd"}},
-	{"github.com/spf13/cobra/...", []string{"cmd/*"}},
+	{"github.com/spf13/cobra/...", []string{"cmd/*", "internal/program"}},
 	{"github.com/goccy/go-yaml/...", []string{"internal/config", "vsphere/policy", "cmd/*"}},
 	{"filippo.io/age/...", []string{"keystore/backup"}},
 	{"github.com/google/go-cmp/...", nil},
-	{"github.com/rogpeppe/go-internal/...", nil},
+	{"github.com/rogpeppe/go-internal/...", []string{"internal/programtest"}},
 }
 
 func matches(pattern, path string) bool {

@@ -28,6 +28,7 @@ import (
 	"github.com/keyreeve/keyreeve/admin/adminserver"
 	"github.com/keyreeve/keyreeve/audit"
 	"github.com/keyreeve/keyreeve/certs"
+	"github.com/keyreeve/keyreeve/internal/logbuf"
 	"github.com/keyreeve/keyreeve/internal/secret"
 	"github.com/keyreeve/keyreeve/internal/unixsock"
 	"github.com/keyreeve/keyreeve/keystore"
@@ -49,30 +50,12 @@ type world struct {
 	socket   string
 	https    string       // address
 	ahead    atomic.Int64 // of the clock, in nanoseconds
-	log      buffer
+	log      logbuf.Buffer
 	backups  fakeBackups
 	certs    fakeCertificates
 
 	mu     sync.Mutex
 	closed []string // clients whose connections were to be closed
-}
-
-// A buffer is written by the server while a test reads it.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }

@@ -115,7 +115,9 @@ func TestFileOfAnotherKindIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := b.forwarder(t, b.file(0))
-	run(f, func() { time.Sleep(100 * time.Millisecond) })
+	run(f, func() {
+		eventually(t, "it gave up", func() bool { return strings.Contains(b.log.String(), "audit export stopped") })
+	})
 	if data, err := os.ReadFile(path); err != nil || string(data) != "my thesis\n" {
 		t.Errorf("%q, %v", data, err)
 	}

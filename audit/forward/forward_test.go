@@ -25,6 +25,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/audit"
 	"github.com/keyreeve/keyreeve/audit/forward"
+	"github.com/keyreeve/keyreeve/internal/logbuf"
 )
 
 var storeID = [16]byte{0: 0xa1, 15: 0x1a}
@@ -34,6 +35,7 @@ type bench struct {
 	dir string
 	j   *audit.Journal
 	s   *audit.Signer
+	log logbuf.Buffer // of the forwarders
 }
 
 func newBench(t *testing.T) *bench {
@@ -79,7 +81,7 @@ func (b *bench) forwarder(t *testing.T, sink forward.Sink) *forward.Forwarder {
 	t.Helper()
 	f, err := forward.New(forward.Config{
 		Name: "test", Journal: b.j, Store: storeID, Sink: sink, Position: filepath.Join(b.dir, "position"),
-		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Logger: slog.New(slog.NewTextHandler(io.MultiWriter(&b.log, t.Output()), nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -313,9 +315,10 @@ func TestSyslogServerIsChecked(t *testing.T) {
 		c.mu.Lock()
 		before := c.conns
 		c.mu.Unlock()
+		b.log.Reset()
 		run(f, func() {
 			eventually(t, "it was tried", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.conns > before })
-			time.Sleep(50 * time.Millisecond)
+			eventually(t, "it gave up", func() bool { return strings.Contains(b.log.String(), "audit export stopped") })
 		})
 		if n := len(c.messages); n != 0 || f.Settled() != 0 {
 			t.Errorf("%s: %d messages were sent, %d settled", what, n, f.Settled())

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/keyreeve/keyreeve/audit"
+	"github.com/keyreeve/keyreeve/internal/ctxtime"
 	"github.com/keyreeve/keyreeve/internal/durable"
 )
 
@@ -172,7 +173,7 @@ func (f *Forwarder) Run(ctx context.Context) {
 		f.cfg.Metrics.failed(f.cfg.Name)
 		f.cfg.Logger.Warn("audit export stopped, and is tried again", "to", f.cfg.Name, "err", err, "in", delay, "behind", f.behind())
 		f.look()
-		if !sleep(ctx, delay) {
+		if ctxtime.Sleep(ctx, delay) != nil {
 			break
 		}
 	}
@@ -199,17 +200,6 @@ func (f *Forwarder) settle() error {
 	return f.remember(at)
 }
 
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
-
 // follow sends from the settled position on until something fails. well is called when something was taken.
 func (f *Forwarder) follow(ctx context.Context, well func()) error {
 	f.mu.Lock()
@@ -231,7 +221,7 @@ func (f *Forwarder) follow(ctx context.Context, well func()) error {
 			return err
 		}
 		f.look()
-		if n == 0 && !sleep(ctx, poll) {
+		if n == 0 && ctxtime.Sleep(ctx, poll) != nil {
 			return ctx.Err()
 		}
 	}

@@ -1,13 +1,11 @@
 package forward_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/audit"
 	"github.com/keyreeve/keyreeve/audit/forward"
+	"github.com/keyreeve/keyreeve/internal/logbuf"
 )
 
 // moody is a sink that takes nothing while it is down.
@@ -27,24 +26,6 @@ type moody struct {
 
 	checkpoints int
 	meanwhile   func() // while it takes nothing
-}
-
-// A buffer is written by the forwarder while a test reads it.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 func (m *moody) Send(_ context.Context, _ audit.Line, lines []audit.Line, end audit.Position) error {
@@ -71,7 +52,7 @@ func (m *moody) Close() error                     { return nil }
 func TestLagIsLoud(t *testing.T) {
 	b := newBench(t)
 	b.append(t, 5)
-	var log buffer
+	var log logbuf.Buffer
 	registry := prometheus.NewRegistry()
 	lag := func() string {
 		families, err := registry.Gather()

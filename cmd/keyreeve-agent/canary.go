@@ -105,7 +105,7 @@ func (l *link) signCanary(ctx context.Context, csr []byte) (signed admin.Enrolle
 	}
 	signed, err = server.Enrol(ctx, admin.EnrolRequest{Name: canaryName, Kind: admin.KindIssued, CSR: csr, AgentRenewable: true})
 	if e, ok := errors.AsType[*admin.Error](err); ok && e.Code == admin.CodeForbidden {
-		err = &failure{exitRefused, err, fmt.Sprintf("an operator makes it once, on the key server: keyreeve client add %s --agent-renewable --out DIR (the folder is of no use afterwards)", canaryName)}
+		err = &failure{Code: exitRefused, Err: err, Hint: fmt.Sprintf("an operator makes it once, on the key server: keyreeve client add %s --agent-renewable --out DIR (the folder is of no use afterwards)", canaryName)}
 	}
 	return signed, err
 }

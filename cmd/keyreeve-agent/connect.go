@@ -94,7 +94,7 @@ func (l *link) keyServer() (*admin.Client, error) {
 	}
 	config, err := certs.ClientConfig(s.Bundle)
 	if err != nil {
-		return nil, &failure{exitUsage, fmt.Errorf("server.bundle: %w", err), "it is the folder that keyreeve admin add NAME --role agent --out DIR made"}
+		return nil, &failure{Code: exitUsage, Err: fmt.Errorf("server.bundle: %w", err), Hint: "it is the folder that keyreeve admin add NAME --role agent --out DIR made"}
 	}
 	l.server = admin.NewTLSClient(strings.TrimSuffix(strings.TrimPrefix(s.URL, "https://"), "/"), config)
 	return l.server, nil
@@ -119,11 +119,12 @@ func (l *link) certificate(ctx context.Context) (*x509.Certificate, error) {
 	defer cancel()
 	leaf, err := certs.FetchServerCertificate(ctx, l.config.Server.KMIP)
 	if err != nil {
-		return nil, &failure{exitNotReached, fmt.Errorf("reading the key server's certificate at %s: %w", l.config.Server.KMIP, err), "see server.kmip, and whether this machine may reach it"}
+		return nil, &failure{Code: exitNotReached, Err: fmt.Errorf("reading the key server's certificate at %s: %w", l.config.Server.KMIP, err),
+			Hint: "see server.kmip, and whether this machine may reach it"}
 	}
 	if got := certs.SHA256(leaf); got != status.Certificate.SHA256 {
-		return nil, &failure{exitRefused, fmt.Errorf("%w: %s shows the certificate with SHA-256 %s, the key server has %s", errOtherCertificate, l.config.Server.KMIP, got, status.Certificate.SHA256),
-			"see server.kmip; if it is right, somebody stands between"}
+		return nil, &failure{Code: exitRefused, Err: fmt.Errorf("%w: %s shows the certificate with SHA-256 %s, the key server has %s", errOtherCertificate, l.config.Server.KMIP, got, status.Certificate.SHA256),
+			Hint: "see server.kmip; if it is right, somebody stands between"}
 	}
 	return leaf, nil
 }

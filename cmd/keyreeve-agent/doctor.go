@@ -133,8 +133,8 @@ func (l *link) checkPrivileges(ctx context.Context) (string, error) {
 func (l *link) privileges(ctx context.Context, s *session.Session) (string, error) {
 	missing, err := s.Missing(ctx, l.config.Mode)
 	if err == nil && len(missing) > 0 {
-		err = &failure{exitRefused, fmt.Errorf("mode %s needs privileges that %s does not have: %s", l.config.Mode, l.config.VCenter.User, strings.Join(missing, ", ")),
-			fmt.Sprintf("keyreeve-agent roles --mode %s prints the role", l.config.Mode)}
+		err = &failure{Code: exitRefused, Err: fmt.Errorf("mode %s needs privileges that %s does not have: %s", l.config.Mode, l.config.VCenter.User, strings.Join(missing, ", ")),
+			Hint: fmt.Sprintf("keyreeve-agent roles --mode %s prints the role", l.config.Mode)}
 	}
 	return fmt.Sprintf("all that mode %s needs", l.config.Mode), err
 }

@@ -2,13 +2,12 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/internal/durable"
+	"github.com/keyreeve/keyreeve/internal/program"
 	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
 	"github.com/keyreeve/keyreeve/vsphere/provider"
 	"github.com/keyreeve/keyreeve/vsphere/session"
@@ -37,27 +36,13 @@ var exitMeanings = []string{
 	exitInUse:      "in use: another agent is active for this vCenter",
 }
 
-func exitHelp() string {
-	var b strings.Builder
-	b.WriteString("Exit codes:\n")
-	for code, meaning := range exitMeanings {
-		fmt.Fprintf(&b, "  %d  %s\n", code, meaning)
-	}
-	return strings.TrimSuffix(b.String(), "\n")
-}
-
 // A failure is an error that knows its exit code and what to do about it.
-type failure struct {
-	code int
-	err  error
-	hint string
-}
+type failure = program.Failure
 
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
+var commands = program.Commands{UsageCode: exitUsage, RefusedCode: exitRefused}
 
 func usage(cmd *cobra.Command, format string, args ...any) error {
-	return &failure{exitUsage, fmt.Errorf(format, args...), cmd.CommandPath() + " --help shows what it takes"}
+	return commands.Usage(cmd, format, args...)
 }
 
 // answers are what errors of one kind mean to the person at the terminal.
@@ -81,7 +66,7 @@ var answers = []struct {
 // judge returns the exit code and the hint for an error.
 func judge(err error) (code int, hint string) {
 	if f, ok := errors.AsType[*failure](err); ok {
-		return f.code, f.hint
+		return f.Code, f.Hint
 	}
 	if e, ok := errors.AsType[*admin.Error](err); ok {
 		return exitRefused, e.Hint
@@ -98,14 +83,4 @@ func judge(err error) (code int, hint string) {
 		}
 	}
 	return exitOther, ""
-}
-
-// fail tells the error to standard error and returns the exit code.
-func (a *app) fail(err error) int {
-	code, hint := judge(err)
-	_, _ = fmt.Fprintf(a.err, "keyreeve-agent: error: %v\n", err)
-	if hint != "" {
-		_, _ = fmt.Fprintf(a.err, "hint: %s\n", hint)
-	}
-	return code
 }

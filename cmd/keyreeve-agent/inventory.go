@@ -46,8 +46,8 @@ Exit code 2: a machine names a key that the key server does not have.`,
 					return err
 				}
 				if n := len(v.Usage.Missing); n > 0 {
-					return &failure{exitDrift, fmt.Errorf("keys that machines use and the key server does not have: %d", n),
-						"keyreeve key recover brings a destroyed key back within its grace period; else restore a backup that has it"}
+					return &failure{Code: exitDrift, Err: fmt.Errorf("keys that machines use and the key server does not have: %d", n),
+						Hint: "keyreeve key recover brings a destroyed key back within its grace period; else restore a backup that has it"}
 				}
 				return nil
 			})

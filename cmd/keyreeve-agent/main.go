@@ -8,9 +8,9 @@ import (
 	"context"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
+
+	"github.com/keyreeve/keyreeve/internal/program"
 )
 
 // app is what a command has of the world.
@@ -25,22 +25,13 @@ func newApp() *app {
 	return &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ(), now: time.Now}
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	os.Exit(newApp().run(ctx, os.Args[1:]))
-}
+func main() { program.Main(newApp().run) }
 
 // run carries out a command line and returns the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
 	cmd := a.root()
-	cmd.SetArgs(args)
 	cmd.SetIn(a.in)
 	cmd.SetOut(a.out)
 	cmd.SetErr(a.err)
-	if err := cmd.ExecuteContext(ctx); err != nil {
-		return a.fail(err)
-	}
-	return exitDone
+	return program.Run(ctx, cmd, args, judge)
 }

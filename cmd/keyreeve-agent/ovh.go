@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -184,17 +181,6 @@ at that address: machines and hosts that start there get no keys.`,
 	return cmd
 }
 
-// confirm asks at the terminal whether to go on, and takes "yes" and nothing
-// else for yes. Where there is no terminal it does not guess: a script says --yes.
 func (a *app) confirm(cmd *cobra.Command, question string) error {
-	file, ok := a.in.(*os.File)
-	if !ok || !program.IsTerminal(file) {
-		return usage(cmd, "there is no terminal to ask at; add --yes to go on without a question")
-	}
-	_, _ = fmt.Fprintf(a.err, "%sType yes to go on: ", question)
-	typed, _ := bufio.NewReader(file).ReadString('\n')
-	if strings.TrimSpace(typed) != "yes" {
-		return &failure{exitRefused, fmt.Errorf("nothing was done"), ""}
-	}
-	return nil
+	return commands.Confirm(cmd, question)
 }

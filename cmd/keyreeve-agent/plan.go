@@ -71,9 +71,9 @@ func (p *plan) table(w io.Writer) {
 func (p *plan) verdict() error {
 	switch {
 	case p.Changes > 0:
-		return &failure{exitDrift, errors.New("not in sync: " + p.summary()), ""}
+		return &failure{Code: exitDrift, Err: errors.New("not in sync: " + p.summary())}
 	case !p.InSync:
-		return &failure{exitBlocked, errors.New("nothing can be done now: " + p.summary()), ""}
+		return &failure{Code: exitBlocked, Err: errors.New("nothing can be done now: " + p.summary())}
 	}
 	return nil
 }

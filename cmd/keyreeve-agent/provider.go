@@ -141,7 +141,7 @@ func (l *link) planProviders(ctx context.Context, p *plan) error {
 // ways, certificates that end soon, the default.
 func (l *link) trustProviders(ctx context.Context) ([]provider.Step, error) {
 	if l.config.Mode == session.Observe {
-		return nil, &failure{exitRefused, errors.New("mode observe changes no key providers"), "set mode: register"}
+		return nil, &failure{Code: exitRefused, Err: errors.New("mode observe changes no key providers"), Hint: "set mode: register"}
 	}
 	m, d, err := l.manager(ctx)
 	if err != nil {

@@ -85,7 +85,7 @@ func (a *app) rekey(ctx context.Context, o *options, l *link, r rekey) error {
 		return a.showRekey(ctx, o, l, r)
 	}
 	if l.config.Mode != session.Enforce {
-		return &failure{exitRefused, fmt.Errorf("mode %s changes no machines", l.config.Mode), "set mode: enforce"}
+		return &failure{Code: exitRefused, Err: fmt.Errorf("mode %s changes no machines", l.config.Mode), Hint: "set mode: enforce"}
 	}
 	if err := l.hold(); err != nil {
 		return err
@@ -113,7 +113,7 @@ func (a *app) tellRekey(o *options, p *policy.Plan) error {
 		return err
 	}
 	a.print("machines whose keys are still to be exchanged: %d; keyreeve-agent rekey --continue goes on\n", left)
-	return &failure{exitBlocked, fmt.Errorf("machines whose keys are still to be exchanged: %d", left), ""}
+	return &failure{Code: exitBlocked, Err: fmt.Errorf("machines whose keys are still to be exchanged: %d", left)}
 }
 
 // showRekey prints what would be done.
@@ -145,7 +145,7 @@ func (r *rekey) demanded(s *inventory.Snapshot, f policy.Facts) (*policy.Demand,
 	if len(r.machines) > 0 {
 		for _, name := range r.machines {
 			if !slices.ContainsFunc(s.VMs, func(v inventory.VM) bool { return v.Encrypted() && is(&v, name) }) {
-				return nil, &failure{exitUsage, fmt.Errorf("no encrypted machine is %s", name), "keyreeve-agent inventory lists machines and keys"}
+				return nil, &failure{Code: exitUsage, Err: fmt.Errorf("no encrypted machine is %s", name), Hint: "keyreeve-agent inventory lists machines and keys"}
 			}
 		}
 		wanted = func(v *inventory.VM) bool {

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -30,10 +28,10 @@ func (a *app) root() *cobra.Command {
 	o := &options{}
 	cmd := &cobra.Command{
 		Use: "keyreeve-agent", Short: "registers a key server with OVHcloud and vCenter, and keeps that true",
-		Long: rootHelp + "\n\n" + exitHelp(),
+		Long: rootHelp + "\n\n" + program.ExitHelp(exitMeanings),
 		Args: noArgs, SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{DisableNoDescFlag: true},
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:              program.Help,
 	}
 	cmd.PersistentFlags().StringVarP(&o.file, "file", "f", "", "the settings (environment: KEYREEVE_AGENT_CONFIG)")
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%v", err) })
@@ -61,55 +59,22 @@ func completeOutputs(cmd *cobra.Command) {
 	}
 }
 
-// noun returns a command that does nothing but hold the verbs below it.
 func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(verbs...)
-	return cmd
+	return commands.Noun(use, short, verbs...)
 }
 
-func noArgs(cmd *cobra.Command, args []string) error {
-	switch {
-	case len(args) > 0 && cmd.HasSubCommands():
-		return usage(cmd, "unknown command %q for %q", args[0], cmd.CommandPath())
-	case len(args) > 0:
-		return usage(cmd, "%q is one argument too many", args[0])
-	}
-	return nil
-}
+func noArgs(cmd *cobra.Command, args []string) error { return commands.Takes(0, "")(cmd, args) }
 
-func (a *app) env(name string) string {
-	for _, pair := range a.environ {
-		if value, ok := strings.CutPrefix(pair, name+"="); ok {
-			return value
-		}
-	}
-	return ""
-}
+func (a *app) env(name string) string { return program.Env(a.environ, name) }
 
 func (o *options) outputFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
 }
 
-// checkOutput refuses an output that there is not, before anything is done.
-func (o *options) checkOutput(cmd *cobra.Command) error {
-	if o.output != "json" && o.output != "table" {
-		return usage(cmd, "unknown output %q: want table or json", o.output)
-	}
-	return nil
-}
+func (o *options) checkOutput(cmd *cobra.Command) error { return commands.CheckOutput(cmd, o.output) }
 
-// show prints value as JSON, or calls table with a writer that aligns columns
-// parted by tabs.
 func (a *app) show(o *options, value any, table func(io.Writer)) error {
-	if o.output == "json" {
-		enc := json.NewEncoder(a.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(value)
-	}
-	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-	table(w)
-	return w.Flush()
+	return program.Show(a.out, o.output, value, table)
 }
 
 func (a *app) print(format string, args ...any) { _, _ = fmt.Fprintf(a.out, format, args...) }

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
+	"github.com/keyreeve/keyreeve/internal/ctxtime"
 	"github.com/keyreeve/keyreeve/internal/program"
 	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
 	"github.com/keyreeve/keyreeve/vsphere/policy"
@@ -128,16 +129,7 @@ func pause(every time.Duration, failed bool, jitter float64) time.Duration {
 	return time.Duration(float64(every) * (0.9 + 0.2*jitter))
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+func sleep(ctx context.Context, d time.Duration) error { return ctxtime.Sleep(ctx, d) }
 
 func (a *app) notify(l *link, state string) {
 	if err := program.Notify(a.env("NOTIFY_SOCKET"), state); err != nil {

@@ -1,16 +1,11 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,47 +13,23 @@ import (
 	"github.com/vmware/govmomi/cli"
 
 	_ "github.com/vmware/govmomi/cli/vm"
+
+	"github.com/keyreeve/keyreeve/internal/programtest"
 )
 
+var programs = programtest.New("keyreeve", "keyreeve-lab")
+
 func TestMain(m *testing.M) {
-	testscript.Main(folder{m}, map[string]func(){
+	programs.Main(m, map[string]func(){
 		"keyreeve-agent": main,
 		"govc":           func() { os.Exit(cli.Run(os.Args[1:])) },
 	})
 }
 
-// folder gives the tests, not the commands that scripts call, a place for
-// programs.
-type folder struct{ *testing.M }
-
-// Run is testing.M's.
-func (f folder) Run() int {
-	var err error
-	if programs, err = os.MkdirTemp("", "keyreeve-agent-test-"); err != nil {
-		panic(err)
-	}
-	defer func() { _ = os.RemoveAll(programs) }()
-	return f.M.Run()
-}
-
-var programs string // where they are built
-
-// built are the key server and the lab, built once for all tests.
-var built = sync.OnceValue(func() error {
-	build := exec.Command("go", "build", "-o", programs, "github.com/keyreeve/keyreeve/cmd/keyreeve", "github.com/keyreeve/keyreeve/cmd/keyreeve-lab")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building keyreeve and keyreeve-lab: %w\n%s", err, out)
-	}
-	return nil
-})
-
 // The scripts of testdata type the commands as a person does, at a real key
 // server, a vCenter that speaks KMIP to it and OVHcloud's double.
 func TestScripts(t *testing.T) {
-	if err := built(); err != nil {
-		t.Fatal(err)
-	}
+	path := programs.Dir(t)
 	example, err := filepath.Abs("../../deploy/example.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -69,61 +40,19 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GOVC_HOME", env.WorkDir)
 			env.Setenv("EXAMPLE", example)
-			env.Setenv("PATH", programs+string(os.PathListSeparator)+env.Getenv("PATH"))
+			env.Setenv("PATH", path+string(os.PathListSeparator)+env.Getenv("PATH"))
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exports": takeExports, "settings": writeSettings, "capture": capture, "exits": exits,
+			"exports": takeExports, "settings": writeSettings, "capture": programtest.Capture, "exits": programtest.Exits,
 			"health": health, "metric": metric,
 		},
 	})
 }
 
-// exits CODE COMMAND... runs a command that must end with that code.
-func exits(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: exits CODE COMMAND...")
-	}
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	got := 0
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		exit, ok := err.(*exec.ExitError)
-		if !ok {
-			ts.Fatalf("%v", err)
-		}
-		got = exit.ExitCode()
-	}
-	if got != want {
-		ts.Fatalf("exit code %d, want %d", got, want)
-	}
-}
-
-// takeExports FILE [agent] waits for a lab's ready file, and takes over what it
-// exports; settings of the agent only when they are asked for: most scripts
-// have a file of their own, over which they would go.
-func takeExports(ts *testscript.TestScript, _ bool, args []string) {
-	path := ts.MkAbs(args[0])
-	var content []byte
-	for end := time.Now().Add(time.Minute); ; {
-		var err error
-		if content, err = os.ReadFile(path); err == nil && len(content) > 0 {
-			break
-		}
-		if time.Now().After(end) {
-			ts.Fatalf("the lab did not come up")
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	for line := range strings.Lines(string(content)) {
-		fields, _ := strings.CutPrefix(strings.TrimSpace(line), "export ")
-		for _, pair := range strings.Fields(fields) {
-			name, value, ok := strings.Cut(pair, "=")
-			if ok && (len(args) > 1 || !strings.HasPrefix(name, envPrefix)) {
-				ts.Setenv(name, value)
-			}
-		}
-	}
+// takeExports FILE takes over what a lab exports, and where its vCenter is.
+func takeExports(ts *testscript.TestScript, neg bool, args []string) {
+	programtest.Exports(ts, neg, args)
 	host, _, _ := strings.Cut(strings.TrimPrefix(ts.Getenv("GOVC_URL"), "https://"), "/")
 	ts.Setenv("VCENTER", host)
 }
@@ -132,20 +61,6 @@ func takeExports(ts *testscript.TestScript, _ bool, args []string) {
 func writeSettings(ts *testscript.TestScript, _ bool, args []string) {
 	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
 	ts.Check(os.WriteFile(filepath.Clean(ts.MkAbs(args[1])), []byte(text), 0o600))
-}
-
-// capture NAME [PATTERN] puts the last command's output into a variable, or what
-// the pattern's group finds in it.
-func capture(ts *testscript.TestScript, _ bool, args []string) {
-	value := strings.TrimSpace(ts.ReadFile("stdout"))
-	if len(args) > 1 {
-		m := regexp.MustCompile(args[1]).FindStringSubmatch(value)
-		if m == nil {
-			ts.Fatalf("nothing fits %s in %s", args[1], value)
-		}
-		value = m[1]
-	}
-	ts.Setenv(args[0], value)
 }
 
 // health PORT TEXT waits until the agent's health says that.

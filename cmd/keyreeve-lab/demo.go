@@ -15,7 +15,7 @@ func (a *app) demo(ctx context.Context, f *flags) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	began := time.Now()
-	w, err := a.world(ctx, f)
+	w, err := world(ctx, f)
 	if err != nil {
 		return err
 	}

@@ -30,12 +30,7 @@ func example(t *testing.T, language string) string {
 // withPrograms is an environment in whose path both programs are.
 func withPrograms(t *testing.T) []string {
 	t.Helper()
-	server := keyreeve(t)
-	lab := filepath.Join(filepath.Dir(server), "keyreeve-lab")
-	if out, err := exec.Command("go", "build", "-o", lab, ".").CombinedOutput(); err != nil {
-		t.Fatalf("building keyreeve-lab: %v\n%s", err, out)
-	}
-	return append(os.Environ(), "PATH="+filepath.Dir(server)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	return append(os.Environ(), "PATH="+programs.Dir(t)+string(os.PathListSeparator)+os.Getenv("PATH"))
 }
 
 // The examples of docs/testing.md do what they say, as they stand there.

@@ -21,7 +21,7 @@ func (a *app) lab(ctx context.Context, f *flags) (err error) {
 			return err
 		}
 	}
-	w, err := a.world(ctx, f)
+	w, err := world(ctx, f)
 	if err != nil {
 		return err
 	}

@@ -5,23 +5,15 @@
 package main
 
 import (
-	"context"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"github.com/keyreeve/keyreeve/internal/program"
 )
 
 // app is what the program has of the world.
 type app struct {
 	out, err io.Writer
-	program  string
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	a := &app{out: os.Stdout, err: os.Stderr, program: os.Args[0]}
-	os.Exit(a.run(ctx, os.Args[1:]))
-}
+func main() { program.Main((&app{out: os.Stdout, err: os.Stderr}).run) }

@@ -44,7 +44,7 @@ func TestReadmeTranscript(t *testing.T) {
 	}
 	var out, problems bytes.Buffer
 	a := &app{out: &out, err: &problems}
-	if code := a.run(t.Context(), []string{"demo", "--keyreeve", keyreeve(t)}); code != exitDone {
+	if code := a.run(t.Context(), []string{"demo", "--keyreeve", programs.Path(t, "keyreeve")}); code != exitDone {
 		t.Fatalf("the demo ended with %d\n%s%s", code, &out, &problems)
 	}
 	printed := out.String()

@@ -12,17 +12,36 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyreeve/keyreeve/internal/program"
 	"github.com/keyreeve/keyreeve/vsphere/vspheretest"
 )
 
-// Exit codes. They are part of the interface: scripts act on them.
+// The exit codes. They are part of the interface: scripts act on them.
 const (
-	exitDone  = 0
-	exitOther = 1 // a step failed, or the lab could not be started
-	exitUsage = 2
+	exitDone = iota
+	exitOther
+	exitUsage
 )
 
-var errUsage = errors.New("usage")
+var exitMeanings = []string{
+	exitDone:  "done; for a lab: it was stopped by a signal",
+	exitOther: "a step failed, or the lab could not be started",
+	exitUsage: "usage",
+}
+
+var commands = program.Commands{UsageCode: exitUsage}
+
+func usage(format string, args ...any) error {
+	return &program.Failure{Code: exitUsage, Err: fmt.Errorf(format, args...), Hint: "keyreeve-lab --help shows what it takes"}
+}
+
+// judge returns the exit code and the hint for an error.
+func judge(err error) (code int, hint string) {
+	if f, ok := errors.AsType[*program.Failure](err); ok {
+		return f.Code, f.Hint
+	}
+	return exitOther, ""
+}
 
 // flags are what a lab can be told.
 type flags struct {
@@ -40,35 +59,21 @@ and a double of OVHcloud's API whose firewall stands between them.
 
   keyreeve-lab                  start one, print the addresses, stay until Ctrl-C
   keyreeve-lab --trusted        the same, with OVHcloud and trust already set up
-  keyreeve-lab demo             walk through the vendor's guide once, and prove each step
+  keyreeve-lab demo             walk through the vendor's guide once, and prove each step`
 
-Exit codes:
-  0  done; for a lab: it was stopped by a signal
-  1  a step failed, or the lab could not be started
-  2  usage`
-
+// run carries out a command line and returns the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
 	cmd := a.root()
-	cmd.SetArgs(args)
 	cmd.SetOut(a.out)
 	cmd.SetErr(a.err)
-	err := cmd.ExecuteContext(ctx)
-	switch {
-	case err == nil:
-		return exitDone
-	case errors.Is(err, errUsage):
-		_, _ = fmt.Fprintf(a.err, "keyreeve-lab: error: %v\nkeyreeve-lab: hint: keyreeve-lab --help shows what it takes\n", err)
-		return exitUsage
-	}
-	_, _ = fmt.Fprintf(a.err, "keyreeve-lab: error: %v\n", err)
-	return exitOther
+	return program.Run(ctx, cmd, args, judge)
 }
 
 func (a *app) root() *cobra.Command {
 	f := &flags{}
 	cmd := &cobra.Command{
-		Use: "keyreeve-lab", Short: "a vSphere encryption lab in one command", Long: help,
-		Args: noArgs, SilenceErrors: true, SilenceUsage: true,
+		Use: "keyreeve-lab", Short: "a vSphere encryption lab in one command", Long: help + "\n\n" + program.ExitHelp(exitMeanings),
+		Args: commands.Takes(0, ""), SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		RunE:              func(cmd *cobra.Command, _ []string) error { return a.lab(cmd.Context(), f) },
 	}
@@ -82,9 +87,9 @@ func (a *app) root() *cobra.Command {
 	cmd.Flags().StringVar(&f.readyFile, "ready-file", "", "write the exports to this file once the lab is up")
 	cmd.Flags().BoolVar(&f.trusted, "trusted", false, "set up OVHcloud, the key provider, and trust both ways first")
 	cmd.Flags().BoolVar(&f.openFirewall, "open-firewall", false, "let vCenter reach the key server before OVHcloud was told")
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return commands.Usage(cmd, "%w", err) })
 	demo := &cobra.Command{
-		Use: "demo", Short: "walk through the vendor's guide, and prove each step", Args: noArgs,
+		Use: "demo", Short: "walk through the vendor's guide, and prove each step", Args: commands.Takes(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context(), f) },
 	}
 	demo.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "give up after this time")
@@ -92,33 +97,26 @@ func (a *app) root() *cobra.Command {
 	return cmd
 }
 
-func noArgs(_ *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return fmt.Errorf("%w: %q is one argument too many", errUsage, args[0])
-	}
-	return nil
-}
-
 // world starts what the flags describe.
-func (a *app) world(ctx context.Context, f *flags) (*vspheretest.World, error) {
+func world(ctx context.Context, f *flags) (*vspheretest.World, error) {
 	for name, n := range map[string]int{"vms": f.vms, "hosts": f.hosts, "clusters": f.clusters, "vcenters": f.vcenters} {
 		if n < 1 {
-			return nil, fmt.Errorf("%w: --%s %d is less than 1", errUsage, name, n)
+			return nil, usage("--%s %d is less than 1", name, n)
 		}
 	}
-	program, err := a.findKeyreeve(f.keyreeve)
+	server, err := findKeyreeve(f.keyreeve)
 	if err != nil {
 		return nil, err
 	}
 	return vspheretest.NewWorld(ctx, vspheretest.WorldOptions{
-		Keyreeve: program, VCenters: f.vcenters, OpenFirewall: f.openFirewall,
+		Keyreeve: server, VCenters: f.vcenters, OpenFirewall: f.openFirewall,
 		VCenter: vspheretest.Options{VMs: f.vms, Hosts: f.hosts, Clusters: f.clusters},
 	})
 }
 
 // findKeyreeve returns the program that was named, lies beside this one, or is
 // in the path.
-func (a *app) findKeyreeve(named string) (string, error) {
+func findKeyreeve(named string) (string, error) {
 	if named != "" {
 		return named, nil
 	}
@@ -152,7 +150,7 @@ func parseFault(text string) (f vspheretest.Fault, err error) {
 		err = errors.New("there is no such fault")
 	}
 	if err != nil {
-		return f, fmt.Errorf("%w: --fault %s: %w", errUsage, text, err)
+		return f, usage("--fault %s: %w", text, err)
 	}
 	return f, nil
 }

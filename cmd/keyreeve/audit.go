@@ -54,7 +54,7 @@ func (a *app) auditKeyCommand(o *options) *cobra.Command {
 			}
 			key, err := readPublicKey(publicKeyPath(cfg.Dir))
 			if errors.Is(err, fs.ErrNotExist) {
-				return &failure{exitNotFound, fmt.Errorf("there is no %s: this journal was never signed", publicKeyPath(cfg.Dir)), "the server makes it when it starts"}
+				return &failure{Code: exitNotFound, Err: fmt.Errorf("there is no %s: this journal was never signed", publicKeyPath(cfg.Dir)), Hint: "the server makes it when it starts"}
 			}
 			if err != nil {
 				return err

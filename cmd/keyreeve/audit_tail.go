@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keyreeve/keyreeve/audit"
+	"github.com/keyreeve/keyreeve/internal/ctxtime"
 )
 
 const auditTailHelp = `Shows the last events of the journal, one on a line: when, outcome, operation, who,
@@ -82,7 +83,7 @@ func (a *app) tail(ctx context.Context, cfg audit.Config, t *tail, json bool) er
 	for i := range last.kept {
 		a.printEvent(&last.kept[i], json)
 	}
-	for t.follow && err == nil && wait(ctx, 300*time.Millisecond) {
+	for t.follow && err == nil && ctxtime.Sleep(ctx, 300*time.Millisecond) == nil {
 		err = groups(ctx, r, func(g *audit.Group) error {
 			for _, l := range g.Lines() {
 				if t.passes(&l) {
@@ -96,15 +97,6 @@ func (a *app) tail(ctx context.Context, cfg audit.Config, t *tail, json bool) er
 		return nil // that is how -f ends
 	}
 	return err
-}
-
-func wait(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }
 
 func (a *app) printEvent(l *audit.Line, json bool) {

@@ -191,8 +191,8 @@ func (k *keeper) room(dir string) error {
 		return err
 	}
 	if need := 2*uint64(info.Size()) + k.config.MinFree; free < need {
-		return &failure{exitDiskFull, fmt.Errorf("%s has %d bytes free, and a backup and the store that it is tried out in take up to %d", dir, free, need),
-			"free space there, or take another disk"}
+		return &failure{Code: exitDiskFull, Err: fmt.Errorf("%s has %d bytes free, and a backup and the store that it is tried out in take up to %d", dir, free, need),
+			Hint: "free space there, or take another disk"}
 	}
 	return nil
 }

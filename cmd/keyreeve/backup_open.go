@@ -45,7 +45,7 @@ func (a *app) openBackup(cmd *cobra.Command, path string, u unlock) (*openedBack
 	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &failure{exitNotFound, fmt.Errorf("there is no backup %s", path), ""}
+		return nil, &failure{Code: exitNotFound, Err: fmt.Errorf("there is no backup %s", path)}
 	}
 	if err != nil {
 		return nil, err
@@ -83,7 +83,8 @@ func (a *app) identities(cmd *cobra.Command, u unlock) (own backup.Identities, e
 	}
 	text, err := durable.ReadFile(durable.OS, u.identity, maxIdentity)
 	if errors.Is(err, fs.ErrNotExist) {
-		return own, &failure{exitWrongKey, fmt.Errorf("there is no identity %s", u.identity), "put it back from where you keep it; without it the backup does not open"}
+		return own, &failure{Code: exitWrongKey, Err: fmt.Errorf("there is no identity %s", u.identity),
+			Hint: "put it back from where you keep it; without it the backup does not open"}
 	}
 	if err != nil {
 		return own, err
@@ -92,7 +93,7 @@ func (a *app) identities(cmd *cobra.Command, u unlock) (own backup.Identities, e
 	defer held.Clear()
 	own, err = backup.ParseIdentities(held)
 	if err != nil {
-		return own, &failure{exitWrongKey, fmt.Errorf("%s: %w", u.identity, err), "keyreeve backup keygen made it, or age-keygen"}
+		return own, &failure{Code: exitWrongKey, Err: fmt.Errorf("%s: %w", u.identity, err), Hint: "keyreeve backup keygen made it, or age-keygen"}
 	}
 	return own, nil
 }

@@ -113,7 +113,7 @@ func (a *app) backupVerify(cmd *cobra.Command, o *options, path string, u unlock
 // ofBackup keeps the hints for a damaged store away from a damaged backup.
 func ofBackup(err error) error {
 	if errors.Is(err, keystore.ErrCorrupt) || errors.Is(err, keystore.ErrInvalid) {
-		return &failure{exitDamaged, err, "the backup is not what was written, or was made by somebody without the root key; take another one"}
+		return &failure{Code: exitDamaged, Err: err, Hint: "the backup is not what was written, or was made by somebody without the root key; take another one"}
 	}
 	return err
 }

@@ -117,7 +117,7 @@ func (a *app) bench(cmd *cobra.Command, o *options, b benchOptions, args []strin
 		cfg.CPU, cfg.Echo = func() (time.Duration, error) { return processorTime(b.pid) }, true
 	}
 	if cfg.TLS, err = bundleTLS(where[1]); err != nil {
-		return &failure{exitUsage, err, ""}
+		return &failure{Code: exitUsage, Err: err}
 	}
 	report.Results, report.Keys, err = kmipbench.Run(cmd.Context(), cfg)
 	if errors.Is(err, kmipbench.ErrNotEmpty) {

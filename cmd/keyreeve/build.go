@@ -155,8 +155,9 @@ func badCertificate(dir string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &failure{exitOther, err, "put " + certs.ServerCertificateFile + ", " + certs.ServerKeyFile + " and " + certs.ServerCAFile + " back into " + dir +
+	return &failure{Code: exitOther, Err: err, Hint: "put " + certs.ServerCertificateFile + ", " + certs.ServerKeyFile + " and " + certs.ServerCAFile + " back into " + dir +
 		", or others in their place; clients that pinned the old certificate must be told"}
+
 }
 
 func hostsOf(leaf *x509.Certificate) []string {

@@ -145,7 +145,7 @@ const maxPEM = 1 << 20
 func readPEM(path string) ([]byte, error) {
 	data, err := durable.ReadFile(durable.OS, path, maxPEM)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &failure{exitUsage, fmt.Errorf("there is no file %s", path), ""}
+		return nil, &failure{Code: exitUsage, Err: fmt.Errorf("there is no file %s", path)}
 	}
 	return data, err
 }

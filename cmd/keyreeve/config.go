@@ -40,7 +40,7 @@ func (a *app) configCheckCommand(o *options) *cobra.Command {
 				return err
 			}
 			if n := len(r.Problems); n > 0 {
-				return &failure{exitUsage, fmt.Errorf("mistakes in the settings: %d", n), "deploy/keyreeve.yaml explains every setting"}
+				return &failure{Code: exitUsage, Err: fmt.Errorf("mistakes in the settings: %d", n), Hint: "deploy/keyreeve.yaml explains every setting"}
 			}
 			return nil
 		},

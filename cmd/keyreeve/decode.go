@@ -60,7 +60,7 @@ func (a *app) decode(args []string, form string, showKeys bool) error {
 		name = args[0]
 		file, err := os.Open(name)
 		if err != nil {
-			return &failure{exitUsage, err, ""}
+			return &failure{Code: exitUsage, Err: err}
 		}
 		defer func() { _ = file.Close() }()
 		from = file
@@ -81,7 +81,7 @@ func (a *app) decode(args []string, form string, showKeys bool) error {
 		if errors.Is(err, transcript.ErrCostly) {
 			hint = "-o notation prints it all the same"
 		}
-		return &failure{exitOther, fmt.Errorf("%s: %w", name, err), hint}
+		return &failure{Code: exitOther, Err: fmt.Errorf("%s: %w", name, err), Hint: hint}
 	}
 	a.print("%s", out.Bytes())
 	return nil

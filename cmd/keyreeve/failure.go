@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/keyreeve/keyreeve/audit"
 	"github.com/keyreeve/keyreeve/internal/config"
 	"github.com/keyreeve/keyreeve/internal/durable"
+	"github.com/keyreeve/keyreeve/internal/program"
 	"github.com/keyreeve/keyreeve/keystore"
 	"github.com/keyreeve/keyreeve/keystore/backup"
 	"github.com/keyreeve/keyreeve/keystore/bolt"
@@ -48,31 +48,17 @@ var exitMeanings = []string{
 	exitNotRunning: "not running: the command needs the server, and it is not there",
 }
 
-func exitHelp() string {
-	var b strings.Builder
-	b.WriteString("Exit codes:\n")
-	for code, meaning := range exitMeanings {
-		fmt.Fprintf(&b, "  %2d  %s\n", code, meaning)
-	}
-	return strings.TrimSuffix(b.String(), "\n")
-}
-
 // A failure is an error that knows its exit code and what to do about it.
-type failure struct {
-	code int
-	err  error
-	hint string
-}
+type failure = program.Failure
 
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
+var commands = program.Commands{UsageCode: exitUsage, RefusedCode: exitRefused}
 
 func usage(cmd *cobra.Command, format string, args ...any) error {
-	return &failure{exitUsage, fmt.Errorf(format, args...), cmd.CommandPath() + " --help shows what it takes"}
+	return commands.Usage(cmd, format, args...)
 }
 
 func refuse(hint, format string, args ...any) error {
-	return &failure{exitRefused, fmt.Errorf(format, args...), hint}
+	return &failure{Code: exitRefused, Err: fmt.Errorf(format, args...), Hint: hint}
 }
 
 // An answer is what errors of one kind mean to the person at the terminal.
@@ -138,12 +124,10 @@ var codeOf = map[admin.Code]int{
 
 // judge returns the exit code and the hint for an error.
 func judge(err error) (code int, hint string) {
-	var f *failure
-	if errors.As(err, &f) {
-		return f.code, f.hint
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f.Code, f.Hint
 	}
-	var e *admin.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*admin.Error](err); ok {
 		return codeOf[e.Code], e.Hint
 	}
 	for _, a := range answers {
@@ -155,14 +139,4 @@ func judge(err error) (code int, hint string) {
 		return exitDiskFull, "free space on the disk of the data folder"
 	}
 	return exitOther, ""
-}
-
-// fail tells the error to standard error and returns the exit code.
-func (a *app) fail(err error) int {
-	code, hint := judge(err)
-	_, _ = fmt.Fprintf(a.err, "keyreeve: error: %v\n", err)
-	if hint != "" {
-		_, _ = fmt.Fprintf(a.err, "hint: %s\n", hint)
-	}
-	return code
 }

@@ -38,9 +38,9 @@ func needStore(data string) error {
 		return err
 	}
 	if _, err := os.Stat(folder(data).journal()); err == nil {
-		return &failure{exitDamaged, fmt.Errorf("the store %s is gone, and its journal is still there", folder(data).store()), hintRestore}
+		return &failure{Code: exitDamaged, Err: fmt.Errorf("the store %s is gone, and its journal is still there", folder(data).store()), Hint: hintRestore}
 	}
-	return &failure{exitNoStore, fmt.Errorf("there is no store in %s", data), "make one: keyreeve init --data " + quote(data)}
+	return &failure{Code: exitNoStore, Err: fmt.Errorf("there is no store in %s", data), Hint: "make one: keyreeve init --data " + quote(data)}
 }
 
 // checkClosed refuses a folder that others can look into: who may connect to

@@ -158,7 +158,7 @@ func checkStaging(f folder, i initOptions) error {
 	}
 	lock, err := durable.LockDir(f.staging())
 	if errors.Is(err, durable.ErrLocked) {
-		return &failure{exitInUse, fmt.Errorf("another init is at work on %s", f), "wait for it"}
+		return &failure{Code: exitInUse, Err: fmt.Errorf("another init is at work on %s", f), Hint: "wait for it"}
 	}
 	if err != nil {
 		return err

@@ -332,7 +332,7 @@ func takenFields(w io.Writer, taken admin.InventoryTaken) {
 func readReport(path string) (r reportFile, err error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return r, &failure{exitUsage, err, ""}
+		return r, &failure{Code: exitUsage, Err: err}
 	}
 	defer func() { _ = file.Close() }()
 	dec := json.NewDecoder(file)
@@ -341,7 +341,7 @@ func readReport(path string) (r reportFile, err error) {
 		err = errors.New("it has no time")
 	}
 	if err != nil {
-		return r, &failure{exitUsage, fmt.Errorf("reading %s: %w", path, err), "keyreeve inventory report --help shows its form"}
+		return r, &failure{Code: exitUsage, Err: fmt.Errorf("reading %s: %w", path, err), Hint: "keyreeve inventory report --help shows its form"}
 	}
 	return r, nil
 }

@@ -110,7 +110,7 @@ func (a *app) changeKey(cmd *cobra.Command, o *options, c keyChange, given keyCh
 		if err != nil {
 			return err
 		}
-		if err := a.confirm(cmd, question(c, key)); err != nil {
+		if err := commands.Confirm(cmd, question(c, key)); err != nil {
 			return err
 		}
 	}

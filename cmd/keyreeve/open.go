@@ -102,7 +102,7 @@ func (f folder) interrupted(err error) error {
 	}
 	for _, staged := range []string{f.rootKey() + ".new", f.passphrase() + ".new"} {
 		if _, gone := os.Stat(staged); gone == nil {
-			return &failure{exitWrongKey, err, "there is " + staged + ": a change of the root key was interrupted; finish it with keyreeve rootkey change"}
+			return &failure{Code: exitWrongKey, Err: err, Hint: "there is " + staged + ": a change of the root key was interrupted; finish it with keyreeve rootkey change"}
 		}
 	}
 	return err

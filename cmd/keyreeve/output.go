@@ -1,9 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,29 +9,14 @@ import (
 	"github.com/keyreeve/keyreeve/internal/program"
 )
 
-// show prints value as JSON, or calls table with a writer that aligns columns
-// parted by tabs.
 func (a *app) show(cmd *cobra.Command, o *options, value any, table func(io.Writer)) error {
-	switch o.output {
-	case "json":
-		enc := json.NewEncoder(a.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(value)
-	case "table":
-		w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-		table(w)
-		return w.Flush()
+	if err := o.checkOutput(cmd); err != nil {
+		return err
 	}
-	return o.checkOutput(cmd)
+	return program.Show(a.out, o.output, value, table)
 }
 
-// checkOutput refuses an output that there is not, before anything is done.
-func (o *options) checkOutput(cmd *cobra.Command) error {
-	if o.output != "json" && o.output != "table" {
-		return usage(cmd, "unknown output %q: want table or json", o.output)
-	}
-	return nil
-}
+func (o *options) checkOutput(cmd *cobra.Command) error { return commands.CheckOutput(cmd, o.output) }
 
 func line(w io.Writer, columns ...string) { program.Line(w, columns...) }
 

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/keyreeve/keyreeve/internal/logbuf"
 )
 
 // A typed is one command of the README, with what the page shows of its output.
@@ -103,7 +105,7 @@ func (r *reader) start(t *testing.T, command string) {
 	ready := filepath.Join(t.TempDir(), "ready")
 	cmd := exec.Command("sh", "-c", r.here(command)+" --ready-file "+ready)
 	cmd.Dir, cmd.Env = r.dir, r.env
-	log, dead := &buffer{}, make(chan struct{})
+	log, dead := &logbuf.Buffer{}, make(chan struct{})
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -74,7 +74,7 @@ func (a *app) recordCheckCommand(o *options) *cobra.Command {
 				return err
 			}
 			if len(report.Problems) > 0 {
-				return &failure{exitOther, errors.New("the recording cannot be played alone"), "begin it before the clients connect, and give it room with record_size"}
+				return &failure{Code: exitOther, Err: errors.New("the recording cannot be played alone"), Hint: "begin it before the clients connect, and give it room with record_size"}
 			}
 			return nil
 		},
@@ -86,7 +86,7 @@ func (a *app) recordCheckCommand(o *options) *cobra.Command {
 func checkRecording(path string) (r recordReport, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return r, &failure{exitUsage, err, ""}
+		return r, &failure{Code: exitUsage, Err: err}
 	}
 	t, err := transcript.ParseTranscript(data)
 	if err != nil {

@@ -92,7 +92,7 @@ func checkRestore(f folder, o restoreOptions) error {
 	}
 	lock, err := durable.LockDir(f.restoring())
 	if errors.Is(err, durable.ErrLocked) {
-		return &failure{exitInUse, fmt.Errorf("another restore is at work on %s", f), "wait for it"}
+		return &failure{Code: exitInUse, Err: fmt.Errorf("another restore is at work on %s", f), Hint: "wait for it"}
 	}
 	if err != nil {
 		return err

@@ -11,16 +11,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keyreeve/keyreeve/internal/config"
+	"github.com/keyreeve/keyreeve/internal/program"
 )
 
 func newApp() *app {
-	program := os.Args[0]
-	if strings.Contains(program, "/") { // as typed, it holds only in this folder
-		if path, err := filepath.Abs(program); err == nil {
-			program = path
+	called := os.Args[0]
+	if strings.Contains(called, "/") { // as typed, it holds only in this folder
+		if path, err := filepath.Abs(called); err == nil {
+			called = path
 		}
 	}
-	return &app{program: program, in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ(), now: time.Now, rand: rand.Reader}
+	return &app{program: called, in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ(), now: time.Now, rand: rand.Reader}
 }
 
 // options are the flags that many commands have.
@@ -44,14 +45,12 @@ func (a *app) root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "keyreeve",
 		Short:             "a key management server for KMIP, and its command line",
-		Long:              rootHelp + "\n\n" + exitHelp(),
+		Long:              rootHelp + "\n\n" + program.ExitHelp(exitMeanings),
 		Args:              noArgs,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableNoDescFlag: true},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return cmd.Help()
-		},
+		RunE:              program.Help,
 	}
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&o.data, "data", "", "data folder (environment: KEYREEVE_DATA)")
@@ -91,51 +90,22 @@ func tameCompletion(root *cobra.Command) {
 	if err != nil {
 		return // cobra makes it in its own time, with its own texts
 	}
-	cmd.Short, cmd.Args, cmd.RunE = "print the script that completes commands in a shell", nil, nounRun
+	cmd.Short, cmd.Args, cmd.RunE = "print the script that completes commands in a shell", noArgs, program.Help
 	for _, shell := range cmd.Commands() {
 		shell.Short = "print the script for " + shell.Name()
 	}
 }
 
-// noun returns a command that does nothing but hold the verbs below it.
 func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, RunE: nounRun}
-	cmd.AddCommand(verbs...)
-	return cmd
-}
-
-func nounRun(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usage(cmd, "unknown command %q for %q", args[0], cmd.CommandPath())
-	}
-	return cmd.Help()
+	return commands.Noun(use, short, verbs...)
 }
 
 func noArgs(cmd *cobra.Command, args []string) error { return takes(0, "")(cmd, args) }
 
 // takes wants n arguments, which what names.
-func takes(n int, what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		switch {
-		case len(args) > n && cmd.HasSubCommands():
-			return usage(cmd, "unknown command %q", args[0])
-		case len(args) > n:
-			return usage(cmd, "%q is one argument too many", args[n])
-		case len(args) < n:
-			return usage(cmd, "%s is missing", what)
-		}
-		return nil
-	}
-}
+func takes(n int, what string) cobra.PositionalArgs { return commands.Takes(n, what) }
 
-func (a *app) env(name string) string {
-	for _, pair := range a.environ {
-		if value, ok := strings.CutPrefix(pair, name+"="); ok {
-			return value
-		}
-	}
-	return ""
-}
+func (a *app) env(name string) string { return program.Env(a.environ, name) }
 
 // dataFolder returns the absolute path of the data folder, which need not exist.
 func (a *app) dataFolder(cmd *cobra.Command, o *options) (string, error) {

@@ -74,7 +74,7 @@ func (a *app) passphrase(path string, isNew bool) (*secret.Bytes, error) {
 func (a *app) passphraseFrom(path string) (*secret.Bytes, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &failure{exitWrongKey, fmt.Errorf("there is no passphrase file %s", path), ""}
+		return nil, &failure{Code: exitWrongKey, Err: fmt.Errorf("there is no passphrase file %s", path)}
 	}
 	if err != nil {
 		return nil, err
@@ -96,8 +96,8 @@ func (a *app) passphraseFrom(path string) (*secret.Bytes, error) {
 func (a *app) askPassphrase(isNew bool) (*secret.Bytes, error) {
 	terminal, ok := a.in.(*os.File)
 	if !ok || !isTerminal(terminal) {
-		return nil, &failure{exitWrongKey, errors.New("the store needs its passphrase, and there is no terminal to ask at"),
-			"give --passphrase-file FILE, or set KEYREEVE_PASSPHRASE_FILE"}
+		return nil, &failure{Code: exitWrongKey, Err: errors.New("the store needs its passphrase, and there is no terminal to ask at"),
+			Hint: "give --passphrase-file FILE, or set KEYREEVE_PASSPHRASE_FILE"}
 	}
 	if isNew {
 		return a.askTwice(terminal, "passphrase of the root key: ", "the two passphrases differ")

@@ -3,19 +3,19 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/keyreeve/keyreeve/internal/logbuf"
+	"github.com/keyreeve/keyreeve/internal/programtest"
 	"github.com/keyreeve/keyreeve/kmip/kmipclient"
 )
 
@@ -43,7 +43,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"https":    cmdHTTPS,
 			"report":   cmdReport,
-			"exits":    cmdExits,
+			"exits":    programtest.Exits,
 			"serve":    cmdServe,
 			"signal":   cmdSignal,
 			"ended":    cmdEnded,
@@ -83,48 +83,8 @@ type servers struct {
 
 type process struct {
 	cmd  *exec.Cmd
-	log  *buffer
+	log  *logbuf.Buffer
 	dead chan struct{}
-}
-
-// A buffer is written by a process and read by a test at the same time.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-// exits CODE COMMAND… runs a command and holds its exit code against CODE. What
-// it printed is for stdout and stderr to look at. A panic never passes.
-func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	err = ts.Exec(args[1], args[2:]...)
-	got := 0
-	var exit *exec.ExitError
-	switch {
-	case errors.As(err, &exit):
-		got = exit.ExitCode()
-	default:
-		ts.Check(err)
-	}
-	if stderr := ts.ReadFile("stderr"); strings.Contains(stderr, "goroutine ") {
-		ts.Fatalf("a panic:\n%s", stderr)
-	}
-	if got != want {
-		ts.Fatalf("exit code %d, want %d", got, want)
-	}
 }
 
 // serve NAME [FLAG…] starts a server and sets ADDR to its KMIP address once it
@@ -138,7 +98,7 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.Command(path, append([]string{"server", "--ready-file", ready}, args[1:]...)...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = environment(ts)
-	p := &process{cmd: cmd, log: &buffer{}, dead: make(chan struct{})}
+	p := &process{cmd: cmd, log: &logbuf.Buffer{}, dead: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	ts.Check(cmd.Start())
 	go func() { _ = cmd.Wait(); close(p.dead) }()

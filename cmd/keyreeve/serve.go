@@ -172,7 +172,7 @@ func listening(err error, setting string) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		hint = "another program has this address; stop it, or " + hint
 	}
-	return &failure{exitOther, err, hint}
+	return &failure{Code: exitOther, Err: err, Hint: hint}
 }
 
 func (s *service) socketPath() string {

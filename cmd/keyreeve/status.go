@@ -35,7 +35,7 @@ func (a *app) statusCommand(o *options) *cobra.Command {
 				return err
 			}
 			if !st.Ready {
-				return &failure{exitOther, fmt.Errorf("the server runs, and is not ready: %s", st.Problem), "keyreeve doctor looks for the reason"}
+				return &failure{Code: exitOther, Err: fmt.Errorf("the server runs, and is not ready: %s", st.Problem), Hint: "keyreeve doctor looks for the reason"}
 			}
 			return nil
 		},
@@ -161,7 +161,7 @@ func (a *app) doctorCommand(o *options) *cobra.Command {
 			}
 			for _, f := range found {
 				if f.Level == levelFail {
-					return &failure{exitOther, errors.New("something is wrong with the server"), ""}
+					return &failure{Code: exitOther, Err: errors.New("something is wrong with the server")}
 				}
 			}
 			return nil

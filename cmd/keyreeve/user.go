@@ -56,9 +56,9 @@ func (b *belonging) find(cmd *cobra.Command, server *admin.Client, name string) 
 	case len(list) > 1:
 		return u, refuse("say which: --group "+list[0].Group+", or --client", "there are %d users %q, in different groups", len(list), name)
 	case group != "":
-		return u, &failure{exitNotFound, fmt.Errorf("group %s has no user %q", group, name), "keyreeve user list shows all"}
+		return u, &failure{Code: exitNotFound, Err: fmt.Errorf("group %s has no user %q", group, name), Hint: "keyreeve user list shows all"}
 	}
-	return u, &failure{exitNotFound, fmt.Errorf("there is no user %q", name), "keyreeve user list shows all"}
+	return u, &failure{Code: exitNotFound, Err: fmt.Errorf("there is no user %q", name), Hint: "keyreeve user list shows all"}
 }
 
 func (a *app) userListCommand(o *options) *cobra.Command {

@@ -63,7 +63,7 @@ func generated() string {
 func passwordFile(path string) (*secret.Bytes, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &failure{exitUsage, fmt.Errorf("there is no file %s", path), ""}
+		return nil, &failure{Code: exitUsage, Err: fmt.Errorf("there is no file %s", path)}
 	}
 	if err != nil {
 		return nil, err

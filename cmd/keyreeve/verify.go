@@ -35,7 +35,7 @@ func (a *app) verifyCommand(o *options) *cobra.Command {
 				return err
 			}
 			if n := len(report.Violations); n > 0 {
-				return &failure{exitDamaged, fmt.Errorf("%d violations in the store %s", n, report.StoreID), hintRestore}
+				return &failure{Code: exitDamaged, Err: fmt.Errorf("%d violations in the store %s", n, report.StoreID), Hint: hintRestore}
 			}
 			return nil
 		},

@@ -5,7 +5,6 @@ package interop
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,28 +16,19 @@ import (
 
 	ovh "github.com/ovh/kmip-go"
 	"github.com/ovh/kmip-go/kmipclient"
+
+	"github.com/keyreeve/keyreeve/internal/programtest"
 )
 
-var binary string // the keyreeve under test, built once by TestMain
+// The keyreeve under test.
+var programs = programtest.New("keyreeve")
 
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "keyreeve-interop")
-	if err != nil {
-		panic(err)
-	}
-	binary = filepath.Join(dir, "keyreeve")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/keyreeve").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building keyreeve: %v\n%s", err, out)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { programs.Main(m, nil) }
 
 // A server is the real binary on a data folder of its own, with one client
 // enrolled as its README says.
 type server struct {
+	program            string
 	data, bundle, addr string
 
 	mu   sync.Mutex
@@ -55,7 +45,7 @@ func prepare(t *testing.T) *server {
 
 func prepareIn(t *testing.T, dir string) *server {
 	t.Helper()
-	s := &server{data: filepath.Join(dir, "data"), bundle: filepath.Join(dir, "bundle")}
+	s := &server{program: programs.Path(t, "keyreeve"), data: filepath.Join(dir, "data"), bundle: filepath.Join(dir, "bundle")}
 	if out, err := s.run("init", "--host", "127.0.0.1", "--dev"); err != nil {
 		t.Fatalf("init: %v\n%s", err, out)
 	}
@@ -78,7 +68,7 @@ func start(t *testing.T) *server {
 
 // run runs a command of keyreeve on the server's data folder.
 func (s *server) run(args ...string) (string, error) {
-	out, err := exec.Command(binary, append(args, "--data", s.data)...).CombinedOutput()
+	out, err := exec.Command(s.program, append(args, "--data", s.data)...).CombinedOutput()
 	return string(out), err
 }
 
@@ -87,7 +77,7 @@ func (s *server) run(args ...string) (string, error) {
 func (s *server) launch(t *testing.T, wrapper ...string) {
 	t.Helper()
 	ready := filepath.Join(t.TempDir(), "ready")
-	args := append(wrapper, binary, "server", "--data", s.data, "--listen", "127.0.0.1:0", "--dev", "--ready-file", ready)
+	args := append(wrapper, s.program, "server", "--data", s.data, "--listen", "127.0.0.1:0", "--dev", "--ready-file", ready)
 	cmd, log, dead := exec.Command(args[0], args[1:]...), &bytes.Buffer{}, make(chan struct{})
 	cmd.Env = append(os.Environ(), "KEYREEVE_METRICS_LISTEN=off")
 	cmd.Stdout, cmd.Stderr = log, log

@@ -1,4 +1,5 @@
-// Package program is what our programs have in common towards the system that
+// Package program is what our programs have in common. Towards the system that
 // runs them: lines for systemd's journal, word to its service manager, the
-// version, and text that is fit for a terminal.
+// version. Towards the person who types: failures with an exit code and a hint,
+// commands and their help, and text that is fit for a terminal.
 package program

@@ -1,13 +1,38 @@
 package program
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 	"time"
 	"unicode"
 )
+
+// Show writes value as JSON where output is json, or calls table with a writer
+// that aligns columns parted by tabs.
+func Show(out io.Writer, output string, value any, table func(io.Writer)) error {
+	if output == "json" {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(value)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	table(w)
+	return w.Flush()
+}
+
+// Env is the value of a variable among pairs as os.Environ returns them.
+func Env(environ []string, name string) string {
+	for _, pair := range environ {
+		if value, ok := strings.CutPrefix(pair, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
 
 // Line writes a line of a table; its columns are made Printable.
 func Line(w io.Writer, columns ...string) {

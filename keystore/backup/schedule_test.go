@@ -1,7 +1,6 @@
 package backup_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,13 +16,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/keyreeve/keyreeve/internal/durable"
+	"github.com/keyreeve/keyreeve/internal/logbuf"
 	"github.com/keyreeve/keyreeve/keystore"
 	"github.com/keyreeve/keyreeve/keystore/backup"
 	kt "github.com/keyreeve/keyreeve/keystore/keystoretest"
 )
 
 // timed is a world that lives by the clock of a bubble of synctest.
-func timed(t *testing.T, log *logBuffer) (w *world, s *backup.Schedule) {
+func timed(t *testing.T, log *logbuf.Buffer) (w *world, s *backup.Schedule) {
 	t.Helper()
 	w = newWorld(t)
 	w.config.Now = func() time.Time {
@@ -41,7 +40,7 @@ func timed(t *testing.T, log *logBuffer) (w *world, s *backup.Schedule) {
 func TestSchedule(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		var log logBuffer
+		var log logbuf.Buffer
 		w, s := timed(t, &log)
 		w.dir, s.Dir = dir, dir
 		must(t, os.WriteFile(filepath.Join(dir, "a file of somebody's"), nil, 0o600))
@@ -90,7 +89,7 @@ func TestSchedule(t *testing.T) {
 func TestScheduleAfterRestart(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		var log logBuffer
+		var log logbuf.Buffer
 		_, s := timed(t, &log)
 		s.Dir = dir
 		count := func(sleep time.Duration) int {
@@ -119,7 +118,7 @@ func TestScheduleAfterRestart(t *testing.T) {
 func TestClockThatWasAhead(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		var log logBuffer
+		var log logbuf.Buffer
 		w, s := timed(t, &log)
 		s.Dir, w.dir = dir, dir
 		right := w.config.Now
@@ -154,7 +153,7 @@ func TestClockThatWasAhead(t *testing.T) {
 func TestScheduleFails(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		var log logBuffer
+		var log logbuf.Buffer
 		w, s := timed(t, &log)
 		bad := &trouble{FS: durable.OS, err: errors.New("the tape is torn")}
 		w.config.FS = bad
@@ -182,7 +181,7 @@ func TestScheduleFails(t *testing.T) {
 func TestScheduleRemovesOnlyItsOwn(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		var log logBuffer
+		var log logbuf.Buffer
 		w, s := timed(t, &log)
 		s.Dir, s.KeepWeekly, s.KeepDaily = dir, 0, 1
 		ctx, cancel := context.WithCancel(ctx)
@@ -244,7 +243,7 @@ func TestStanding(t *testing.T) {
 
 func TestNag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log logBuffer
+		var log logbuf.Buffer
 		w, s := timed(t, &log)
 		ctx, cancel := context.WithCancel(ctx)
 		done := make(chan struct{})
@@ -286,28 +285,4 @@ func TestRecordsAreBounded(t *testing.T) {
 	if stamp := keystore.StampTime(0); !stamp.IsZero() {
 		t.Errorf("a store without keys has a newest key of %v", stamp)
 	}
-}
-
-// A logBuffer is read by a test while the schedule's goroutine writes to it.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *logBuffer) Reset() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.b.Reset()
 }

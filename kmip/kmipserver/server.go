@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/keyreeve/keyreeve/internal/ctxtime"
 	"github.com/keyreeve/keyreeve/internal/peeraddr"
 	"github.com/keyreeve/keyreeve/kmip"
 	"github.com/keyreeve/keyreeve/kmip/operations"
@@ -147,7 +148,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			s.log.warn(logKey{kind: "accept"}, "cannot accept a connection now; if this lasts, raise the limit of open files",
 				slog.String("error", err.Error()))
-			sleep(s.ctx, pause)
+			_ = ctxtime.Sleep(s.ctx, pause) // when it ends, so does the loop
 		}
 	}
 }
@@ -162,15 +163,6 @@ func temporary(err error) bool {
 		}
 	}
 	return false
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 func (s *Server) addListener(l net.Listener) bool {

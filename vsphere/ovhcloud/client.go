@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/ovh/go-ovh/ovh"
+
+	"github.com/keyreeve/keyreeve/internal/ctxtime"
 )
 
 // Config says how to reach OVHcloud's API and as whom.
@@ -164,7 +166,7 @@ func (c *Client) call(ctx context.Context, do, method, path string, body, into a
 		}
 		c.cfg.Metrics.retry()
 		c.cfg.Logger.Debug("calling OVHcloud again", "do", do, "attempt", attempt, "err", explain(do, err))
-		if err := sleep(ctx, max(after, backoff(attempt, c.cfg.Jitter()))); err != nil {
+		if err := ctxtime.Sleep(ctx, max(after, backoff(attempt, c.cfg.Jitter()))); err != nil {
 			return fmt.Errorf("%s: %w", do, err)
 		}
 	}

@@ -456,14 +456,15 @@ func TestService(t *testing.T) {
 		if s, err := r.client.Service(r.Context(), vspheretest.ServiceName); err != nil || s.Name != vspheretest.ServiceName {
 			t.Error(s, err)
 		}
-		for names, says := range map[string]string{`[]`: "no Hosted Private Cloud", `["pcc-2","pcc-1"]`: "pcc-1, pcc-2"} {
-			r.before = func(*http.Request) (*http.Response, error) { return answerOf(200, "", names), nil }
-			if _, err := r.client.Service(r.Context(), ""); err == nil || !strings.Contains(err.Error(), says) {
-				t.Errorf("%s: %v", names, err)
+		for _, tc := range []struct{ names, asked, says string }{
+			{`[]`, "", "no Hosted Private Cloud"},
+			{`["pcc-2","pcc-1"]`, "", "pcc-1, pcc-2"},
+			{`["pcc-2","pcc-1"]`, "pcc-3", "pcc-2"},
+		} {
+			r.before = func(*http.Request) (*http.Response, error) { return answerOf(200, "", tc.names), nil }
+			if _, err := r.client.Service(r.Context(), tc.asked); err == nil || !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("%q among %s: %v", tc.asked, tc.names, err)
 			}
-		}
-		if _, err := r.client.Service(r.Context(), "pcc-3"); err == nil || !strings.Contains(err.Error(), "pcc-2") {
-			t.Errorf("a service that is not there: %v", err)
 		}
 	})
 }

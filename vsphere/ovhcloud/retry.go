@@ -1,7 +1,6 @@
 package ovhcloud
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -53,15 +52,4 @@ func mayRetry(method string, err error) bool {
 		return true
 	}
 	return neverBegan(err)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/keyreeve/keyreeve/internal/ctxtime"
 )
 
 // Polling: quick at first, since a task that opens a firewall may take seconds,
@@ -82,7 +84,7 @@ func (s *Service) poll(ctx context.Context, look func(ctx context.Context) (done
 		if slow {
 			pause = fixPoll
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := ctxtime.Sleep(ctx, pause); err != nil {
 			return err
 		}
 		wait = min(slowPoll, wait*3/2)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/certs"
+	"github.com/keyreeve/keyreeve/internal/ctxtime"
 )
 
 // KMS is what is asked of a key server's admin API. *admin.Client is one.
@@ -215,7 +216,7 @@ func (m *Manager) WaitNormal(ctx context.Context, name string) (*Observed, error
 		case err == nil:
 			last = o
 		}
-		if sleep(limit, m.cfg.StatusEvery) == nil {
+		if ctxtime.Sleep(limit, m.cfg.StatusEvery) == nil {
 			continue
 		}
 		switch {
@@ -225,17 +226,6 @@ func (m *Manager) WaitNormal(ctx context.Context, name string) (*Observed, error
 			return nil, fmt.Errorf("%w after %s: %w", ErrNotNormal, m.cfg.StatusTimeout, err)
 		}
 		return last, fmt.Errorf("%w after %s: %s: %s", ErrNotNormal, m.cfg.StatusTimeout, name, strings.Join(last.Reasons(m.cfg.Now()), "; "))
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -7,13 +7,13 @@ import (
 	"crypto/x509"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/keyreeve/keyreeve/certs"
+	"github.com/keyreeve/keyreeve/internal/programtest"
 	"github.com/keyreeve/keyreeve/internal/secret"
 	"github.com/keyreeve/keyreeve/kmip/kmipclient"
 	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
@@ -21,16 +21,15 @@ import (
 	"github.com/keyreeve/keyreeve/vsphere/vspheretest"
 )
 
+var programs = programtest.New("keyreeve")
+
+func TestMain(m *testing.M) { programs.Main(m, nil) }
+
 // The whole of it with the real program: OVHcloud, which lets nothing through
 // and compares the thumbprint with the live server, then vCenter, by each
 // method, and a key that the server really gives.
 func TestWorld(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "keyreeve")
-	build := exec.Command("go", "build", "-o", program, "github.com/keyreeve/keyreeve/cmd/keyreeve")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building keyreeve: %v: %s", err, out)
-	}
+	program := programs.Path(t, "keyreeve")
 	for _, method := range []provider.Method{provider.CSR, provider.SelfSigned, provider.Pair} {
 		t.Run(string(method), func(t *testing.T) {
 			vspheretest.Run(t, vspheretest.WorldOptions{Keyreeve: program}, func(ctx context.Context, w *vspheretest.World) { inWorld(t, ctx, w, method) })

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/keyreeve/keyreeve/admin"
+	"github.com/keyreeve/keyreeve/internal/logbuf"
 )
 
 // A KMS is a keyreeve server in a process of its own, with a store in a
@@ -31,7 +32,7 @@ type KMS struct {
 	mu      sync.Mutex
 	process *exec.Cmd
 	ended   chan struct{}
-	log     *syncBuffer
+	log     *logbuf.Buffer
 }
 
 // startTimeout bounds how long a server may take until it serves.
@@ -40,7 +41,7 @@ const startTimeout = 30 * time.Second
 // NewKMS makes a store in dir/kms for a server at the address, and starts it.
 // binary is the keyreeve program.
 func NewKMS(ctx context.Context, binary, dir, addr string) (*KMS, error) {
-	k := &KMS{binary: binary, addr: addr, Data: filepath.Join(dir, "kms"), log: new(syncBuffer)}
+	k := &KMS{binary: binary, addr: addr, Data: filepath.Join(dir, "kms"), log: new(logbuf.Buffer)}
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
@@ -179,22 +180,4 @@ func FreeAddress(port int) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("no address of 127.0.0.0/8 has port %d free", port)
-}
-
-// syncBuffer is a buffer that is written to and read at once.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/keyreeve/keyreeve/internal/ctxtime"
 )
 
 // FaultKind is what goes wrong on the way to a key server.
@@ -123,7 +125,7 @@ func (n *Network) Dial(ctx context.Context, network, address string) (net.Conn, 
 	case WrongCertificate:
 		return impostor()
 	case Delay:
-		if err := wait(ctx, fault.Delay); err != nil {
+		if err := ctxtime.Sleep(ctx, fault.Delay); err != nil {
 			return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 		}
 	}
@@ -132,17 +134,6 @@ func (n *Network) Dial(ctx context.Context, network, address string) (net.Conn, 
 		conn = &cut{Conn: conn, left: fault.After}
 	}
 	return conn, err
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // silent is a connection that takes what is written and never says a word.

@@ -265,11 +265,7 @@ func TestUserOfTheProvider(t *testing.T) {
 
 // Two vCenters of one lab, each with keys that the other does not get.
 func TestTwoVCenters(t *testing.T) {
-	program, err := keyreeve()
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := vspheretest.WorldOptions{Keyreeve: program, VCenters: 2, OpenFirewall: true, VCenter: vspheretest.Options{VMs: 1, Hosts: 1}}
+	o := vspheretest.WorldOptions{Keyreeve: programs.Path(t, "keyreeve"), VCenters: 2, OpenFirewall: true, VCenter: vspheretest.Options{VMs: 1, Hosts: 1}}
 	vspheretest.Run(t, o, func(ctx context.Context, w *vspheretest.World) {
 		var made [2]string
 		for i, vc := range w.VCenters {

@@ -11,6 +11,8 @@ import (
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/keyreeve/keyreeve/internal/ctxtime"
 )
 
 // The simulator's own WaitForUpdatesEx collects every object of every filter
@@ -243,7 +245,7 @@ func (w *watch) next(ctx *simulator.Context, life context.Context, pc *simulator
 		}
 		select {
 		case <-w.poke:
-			_ = wait(canceled, gather)
+			_ = ctxtime.Sleep(canceled, gather)
 		case <-timeout:
 			return nil, nil
 		case <-canceled.Done():

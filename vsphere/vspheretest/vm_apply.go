@@ -5,6 +5,8 @@ import (
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/keyreeve/keyreeve/internal/ctxtime"
 )
 
 // settleKeys turns every step's wish into a key that the key server has, is
@@ -76,7 +78,7 @@ func (v *VCenter) work(p *plan, progress func(int32)) {
 	for i := range n {
 		progress((i*100 + 50) / n)
 		if v.options.EncryptTime > 0 {
-			_ = wait(v.ctx, v.options.EncryptTime)
+			_ = ctxtime.Sleep(v.ctx, v.options.EncryptTime)
 		}
 	}
 }

@@ -5,9 +5,6 @@ package vspheretest_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -23,32 +20,13 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/keyreeve/keyreeve/admin"
+	"github.com/keyreeve/keyreeve/internal/programtest"
 	"github.com/keyreeve/keyreeve/vsphere/vspheretest"
 )
 
-// keyreeve builds the real program, once for all tests.
-var keyreeve = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(programs, "keyreeve")
-	build := exec.Command("go", "build", "-o", path, "github.com/keyreeve/keyreeve/cmd/keyreeve")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := build.CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("building keyreeve: %w: %s", err, out)
-	}
-	return path, err
-})
+var programs = programtest.New("keyreeve")
 
-var programs string // where it goes
-
-func TestMain(m *testing.M) {
-	var err error
-	if programs, err = os.MkdirTemp("", "vspheretest-"); err != nil {
-		panic(err)
-	}
-	code := m.Run()
-	_ = os.RemoveAll(programs)
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { programs.Main(m, nil) }
 
 // inWorld gives a test a world in which everything is trusted.
 func inWorld(t *testing.T, vms int, fn func(ctx context.Context, w *vspheretest.World, c *govmomi.Client)) {
@@ -58,11 +36,7 @@ func inWorld(t *testing.T, vms int, fn func(ctx context.Context, w *vspheretest.
 
 func inWorldWith(t *testing.T, vc vspheretest.Options, fn func(ctx context.Context, w *vspheretest.World, c *govmomi.Client)) {
 	t.Helper()
-	program, err := keyreeve()
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := vspheretest.WorldOptions{Keyreeve: program, VCenter: vc}
+	o := vspheretest.WorldOptions{Keyreeve: programs.Path(t, "keyreeve"), VCenter: vc}
 	vspheretest.Run(t, o, func(ctx context.Context, w *vspheretest.World) {
 		g, err := vspheretest.NewGuide(ctx, w, w.VCenters[0])
 		if err != nil {
