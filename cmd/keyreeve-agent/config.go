@@ -88,20 +88,21 @@ type ovhcloudConfig struct {
 	TaskTimeout time.Duration `yaml:"task_timeout"`
 }
 
-// settingsOf reads the file that -f or the environment names.
+// settingsOf reads the file that -f or the environment names, and the
+// environment over it.
 func (a *app) settingsOf(o *options) (*config, error) {
 	path := o.file
 	if path == "" {
-		path = a.env("KEYREEVE_AGENT_CONFIG")
+		path = a.env(envFile)
 	}
 	if path == "" {
-		return nil, fmt.Errorf("%w: no file: give -f FILE or set KEYREEVE_AGENT_CONFIG", errConfig)
+		return nil, fmt.Errorf("%w: no file: give -f FILE or set %s", errConfig, envFile)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errConfig, err)
 	}
-	c, err := parse(data)
+	c, err := parse(data, a.environ...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", errConfig, path, err)
 	}
@@ -109,8 +110,9 @@ func (a *app) settingsOf(o *options) (*config, error) {
 }
 
 // parse reads the settings. An unknown key, one that stands there twice and a
-// secret are errors with their line.
-func parse(data []byte) (*config, error) {
+// secret are errors with their line; what the environment has brought is told
+// with its variables.
+func parse(data []byte, environ ...string) (*config, error) {
 	tree, err := parser.ParseBytes(data, 0)
 	if err != nil {
 		return nil, plain(err)
@@ -135,7 +137,15 @@ func parse(data []byte) (*config, error) {
 	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c); err != nil {
 		return nil, plain(err)
 	}
-	return c, c.check()
+	taken, err := c.overlay(environ)
+	if err != nil {
+		return nil, err
+	}
+	err = c.check()
+	if err != nil && len(taken) > 0 {
+		err = fmt.Errorf("with %s over it: %w", strings.Join(taken, ", "), err)
+	}
+	return c, err
 }
 
 // plain takes the line and the sentence out of an error of the decoder, which

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -49,6 +51,94 @@ func TestLeastSettings(t *testing.T) {
 	}
 	if c.Mode != session.Observe || c.VCenter != nil || c.OVHcloud.Address != "192.0.2.1" || c.Log.Format != "text" {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestEnvironment: every setting of the shipped file that is one value can come
+// from the environment instead, and nothing else can.
+func TestEnvironment(t *testing.T) {
+	data, err := os.ReadFile(shipped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var environ []string
+	for _, path := range settingPaths(reflect.TypeFor[config](), "") {
+		if value := file.at(path); !value.IsZero() {
+			environ = append(environ, variable(path)+"="+fmt.Sprint(value))
+		}
+	}
+	got, err := parse([]byte("providers: [{name: keyreeve, default: true, client: vcenter, trust: csr, servers: [{name: kms-1, address: 203.0.113.10}]}]\novhcloud: {replaces: []}\n"), environ...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.PolicyNode, file.policy = nil, nil
+	if len(environ) < 20 || !reflect.DeepEqual(got, file) {
+		t.Errorf("of %d variables:\n%+v\n%+v\n%+v\n%+v", len(environ), got, file, got.VCenter, got.OVHcloud)
+	}
+}
+
+func TestEnvironmentOverFile(t *testing.T) {
+	whole := "server: {url: 'https://h:1', bundle: /b, kmip: 'h:1'}\nvcenter: {url: v, user: u, ca_file: /ca}\novhcloud: {endpoint: e, address: 192.0.2.9, client_id: i}\n"
+	c, err := parse([]byte(whole), "HOME=/x", "KEYREEVE_MODE=x", "KEYREEVE_AGENT_CONFIG=/f", "KEYREEVE_AGENT_VCENTER_PASSWORD=hunter2", "KEYREEVE_AGENT_LOG_LEVEL=", "KEYREEVE_AGENT_EMPTY=",
+		"KEYREEVE_AGENT_MODE=enforce", "KEYREEVE_AGENT_SERVER_SOCKET=/s", "KEYREEVE_AGENT_VCENTER_THUMBPRINT=AA", "KEYREEVE_AGENT_OVHCLOUD_APPLICATION_KEY=k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Mode != session.Enforce || c.Server != (serverConfig{Socket: "/s", KMIP: "h:1"}) || c.VCenter.Thumbprint != "AA" || c.VCenter.CAFile != "" || c.OVHcloud.ApplicationKey != "k" || c.OVHcloud.ClientID != "" || c.Log.Level != "info" {
+		t.Errorf("%+v %+v %+v", c, c.VCenter, c.OVHcloud)
+	}
+	c, err = parse([]byte(least), "KEYREEVE_AGENT_SERVER_URL=https://h:1", "KEYREEVE_AGENT_SERVER_BUNDLE=/b", "KEYREEVE_AGENT_OVHCLOUD_ENDPOINT=ovh-ca")
+	if err != nil || c.Server != (serverConfig{URL: "https://h:1", Bundle: "/b", KMIP: "192.0.2.1:5696"}) || c.OVHcloud.Endpoint != "ovh-ca" || c.OVHcloud.Address != "192.0.2.1" {
+		t.Errorf("%+v %v", c, err)
+	}
+}
+
+func TestRefusedEnvironment(t *testing.T) {
+	for pair, want := range map[string]string{
+		"KEYREEVE_AGENT_SERVER_KMPI=h:1":                   "KEYREEVE_AGENT_SERVER_KMPI: no setting or secret has this variable",
+		"KEYREEVE_AGENT_POLICY=x":                          "KEYREEVE_AGENT_POLICY: no setting",
+		"KEYREEVE_AGENT_PROVIDERS=x":                       "KEYREEVE_AGENT_PROVIDERS: no setting",
+		"KEYREEVE_AGENT_OVHCLOUD_REPLACES=192.0.2.2":       "KEYREEVE_AGENT_OVHCLOUD_REPLACES: no setting",
+		"KEYREEVE_AGENT_SERVER=x":                          "KEYREEVE_AGENT_SERVER: no setting",
+		"KEYREEVE_AGENT_RUN_EVERY=10":                      `KEYREEVE_AGENT_RUN_EVERY: "10" is no duration`,
+		"KEYREEVE_AGENT_VCENTER_REQUESTS_PER_SECOND=quick": `KEYREEVE_AGENT_VCENTER_REQUESTS_PER_SECOND: "quick" is no number`,
+		"KEYREEVE_AGENT_MODE=all":                          `with KEYREEVE_AGENT_MODE over it: mode: "all" is not one of`,
+		"KEYREEVE_AGENT_VCENTER_USER=u":                    "with KEYREEVE_AGENT_VCENTER_USER over it: vcenter.url: missing",
+		"KEYREEVE_AGENT_SERVER_BUNDLE=/b":                  "a socket needs none",
+	} {
+		if _, err := parse([]byte(least), pair); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s:\n got %v\nwant %s", pair, err, want)
+		}
+	}
+	_, err := parse([]byte(least), "KEYREEVE_AGENT_SERVER_SOCKET=/s", "KEYREEVE_AGENT_SERVER_URL=https://h:1")
+	if err == nil || !strings.Contains(err.Error(), "server: socket and url exclude each other") {
+		t.Error(err)
+	}
+}
+
+// TestProviderWithoutServers gets ours: at OVHcloud where OVHcloud lets it
+// through, elsewhere where the agent reaches it.
+func TestProviderWithoutServers(t *testing.T) {
+	providers := "vcenter: {url: v, user: u, thumbprint: x}\nproviders:\n  - {name: a, client: c}\n  - {name: b, client: d, servers: [{name: s, address: 192.0.2.1}]}\n"
+	at := func(environ ...string) (list []string) {
+		c, err := parse([]byte("server: {socket: /s, kmip: '192.0.2.1:1234'}\n"+providers), environ...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range c.desiredProviders("").Providers {
+			list = append(list, fmt.Sprint(p.Servers[0].Name, " ", p.Servers[0].Address, " ", p.Servers[0].Port))
+		}
+		return list
+	}
+	if got := at(); !slices.Equal(got, []string{"kms-1 192.0.2.1 1234", "s 192.0.2.1 0"}) { // 0 is 5696
+		t.Error(got)
+	}
+	if got := at("KEYREEVE_AGENT_OVHCLOUD_ENDPOINT=ovh-eu", "KEYREEVE_AGENT_OVHCLOUD_ADDRESS=192.0.2.7"); got[0] != "kms-1 192.0.2.7 5696" {
+		t.Error(got)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/internal/program"
+	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
 	"github.com/keyreeve/keyreeve/vsphere/provider"
 	"github.com/keyreeve/keyreeve/vsphere/session"
 )
@@ -65,12 +66,31 @@ func (c *config) desiredProviders(fingerprint string) (d provider.Desired) {
 		for _, s := range p.Servers {
 			want.Servers = append(want.Servers, provider.Server{Name: s.Name, Address: s.Address, Port: s.Port})
 		}
+		if len(p.Servers) == 0 {
+			want.Servers = []provider.Server{c.keyServerOfProviders()}
+		}
 		if p.Default {
 			d.Default = p.Name
 		}
 		d.Providers = append(d.Providers, want)
 	}
 	return d
+}
+
+// keyServerOfProviders is our key server for a provider that names none: where
+// OVHcloud lets vCenter through to it, or else where the agent reaches it.
+func (c *config) keyServerOfProviders() provider.Server {
+	s := provider.Server{Name: "kms-1"}
+	if c.OVHcloud != nil {
+		s.Address, s.Port = c.OVHcloud.Address, ovhcloud.KMIPPort
+		return s
+	}
+	host, port, _ := net.SplitHostPort(c.Server.KMIP) // was checked
+	if n, err := strconv.ParseUint(port, 10, 16); err == nil {
+		s.Port = int32(n)
+	}
+	s.Address = host
+	return s
 }
 
 // manager is what looks after vCenter's key providers, and what they are to be:

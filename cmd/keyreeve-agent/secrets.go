@@ -31,9 +31,7 @@ func secretAt(setting string) *secretName {
 	return nil
 }
 
-func (s secretName) variable() string {
-	return "KEYREEVE_AGENT_" + strings.ToUpper(strings.ReplaceAll(s.setting, ".", "_"))
-}
+func (s secretName) variable() string { return variable(s.setting) }
 
 func (s secretName) credential() string {
 	return strings.NewReplacer(".", "-", "_", "-").Replace(s.setting)
