@@ -114,7 +114,7 @@ func (l *link) plan(ctx context.Context) (*plan, error) {
 			return nil, err
 		}
 	}
-	if len(l.config.Providers) > 0 {
+	if l.config.hasProviders() {
 		if err := l.planProviders(ctx, p); err != nil {
 			return nil, err
 		}
@@ -187,8 +187,8 @@ func (a *app) apply(ctx context.Context, o *options, l *link) error {
 			return err
 		}
 	}
-	if len(l.config.Providers) > 0 && l.config.Mode != session.Observe {
-		changed, err := l.trustProviders(ctx)
+	if l.config.hasProviders() && l.config.Mode != session.Observe {
+		changed, err := l.trustProviders(ctx, false)
 		for _, step := range changed {
 			_, _ = fmt.Fprintf(a.err, "done: provider: %s\n", program.Printable(step.String()))
 		}
