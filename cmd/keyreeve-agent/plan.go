@@ -154,6 +154,23 @@ func (l *link) planOVH(ctx context.Context, p *plan) error {
 	if diff.Blocked != "" {
 		p.add(area, isBlocked, diff.Blocked)
 	}
+	if l.config.VCenter == nil {
+		return nil
+	}
+	return l.planRight(ctx, service, p)
+}
+
+// planRight names what all about key providers in vCenter needs before.
+func (l *link) planRight(ctx context.Context, service *ovhcloud.Service, p *plan) error {
+	err := service.EncryptionRight(ctx, l.config.VCenter.User)
+	switch {
+	case errors.Is(err, ovhcloud.ErrNoEncryptionRight):
+		p.add("ovhcloud", isBlocked, err.Error())
+	case errors.Is(err, ovhcloud.ErrRightUnknown):
+		p.add("ovhcloud", isWarning, err.Error())
+	default:
+		return err
+	}
 	return nil
 }
 

@@ -31,7 +31,7 @@ type flags struct {
 	faults                         []string
 	readyFile                      string
 	trusted                        bool
-	openFirewall                   bool
+	openFirewall, noRight          bool
 	timeout                        time.Duration
 }
 
@@ -82,6 +82,7 @@ func (a *app) root() *cobra.Command {
 	cmd.Flags().StringVar(&f.readyFile, "ready-file", "", "write the exports to this file once the lab is up")
 	cmd.Flags().BoolVar(&f.trusted, "trusted", false, "set up OVHcloud, the key provider, and trust both ways first")
 	cmd.Flags().BoolVar(&f.openFirewall, "open-firewall", false, "let vCenter reach the key server before OVHcloud was told")
+	cmd.Flags().BoolVar(&f.noRight, "no-encryption-right", false, "OVHcloud's users may not manage encryption")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	demo := &cobra.Command{
 		Use: "demo", Short: "walk through the vendor's guide, and prove each step", Args: noArgs,
@@ -111,7 +112,7 @@ func (a *app) world(ctx context.Context, f *flags) (*vspheretest.World, error) {
 		return nil, err
 	}
 	return vspheretest.NewWorld(ctx, vspheretest.WorldOptions{
-		Keyreeve: program, VCenters: f.vcenters, OpenFirewall: f.openFirewall,
+		Keyreeve: program, VCenters: f.vcenters, OpenFirewall: f.openFirewall, OVHcloud: vspheretest.OVHcloudOptions{NoEncryptionRight: f.noRight},
 		VCenter: vspheretest.Options{VMs: f.vms, Hosts: f.hosts, Clusters: f.clusters},
 	})
 }
