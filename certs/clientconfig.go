@@ -47,7 +47,7 @@ func readBundle(path string) ([]*x509.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the bundle: %w", err)
 	}
-	list, err := parseCertificates(data)
+	list, err := ParseCertificates(data)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}

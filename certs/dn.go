@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -133,6 +134,24 @@ func (dn DN) key() string {
 
 // Equal reports whether both are the same name.
 func (dn DN) Equal(other DN) bool { return dn.key() == other.key() }
+
+// All yields keyword and value of each attribute, the most significant first. A value that is not text is "#" and its
+// DER in hexadecimal.
+func (dn DN) All() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for _, set := range dn {
+			for _, a := range set {
+				value := a.value
+				if a.raw {
+					value = "#" + hex.EncodeToString([]byte(a.value))
+				}
+				if !yield(nameOf(a.oid), value) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // reversed is the name in the opposite order, to recognise a subject that was typed the wrong way round.
 func (dn DN) reversed() DN {

@@ -5,6 +5,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,6 +44,27 @@ func TestParseDNWritesItselfBack(t *testing.T) {
 		if err != nil || !again.Equal(dn) {
 			t.Errorf("ParseDN(%q) is not the name it was written from (%v)", got, err)
 		}
+	}
+}
+
+func TestDNAll(t *testing.T) {
+	dn, err := certs.ParseDN(`CN=a\,b+OU=x,O=y\,O=z,1.2.3.4=#0101FF`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for name, value := range dn.All() {
+		got = append(got, name+"="+value)
+	}
+	slices.Sort(got) // inside an RDN no order counts
+	if want := []string{"1.2.3.4=#0101ff", "CN=a,b", "O=y,O=z", "OU=x"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	for name := range dn.All() { // ends when asked to
+		if name != "1.2.3.4" {
+			t.Errorf("%s is not the most significant", name)
+		}
+		break
 	}
 }
 

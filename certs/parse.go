@@ -19,7 +19,7 @@ const maxShown = 256
 
 // ParseCertificate reads exactly one certificate, in PEM or DER, and nothing beside it.
 func ParseCertificate(data []byte) (*x509.Certificate, error) {
-	certs, err := parseCertificates(data)
+	certs, err := ParseCertificates(data)
 	if err != nil {
 		return nil, err
 	}
@@ -29,8 +29,8 @@ func ParseCertificate(data []byte) (*x509.Certificate, error) {
 	return certs[0], nil
 }
 
-// parseCertificates reads one or more certificates in PEM, or one in DER.
-func parseCertificates(data []byte) ([]*x509.Certificate, error) {
+// ParseCertificates reads one or more certificates in PEM, or one in DER.
+func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
 	if len(data) > maxPEM {
 		return nil, fmt.Errorf("%d bytes are too many for certificates", len(data))
 	}

@@ -87,7 +87,7 @@ func readCertificates(path string) ([]*x509.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the server's certificate: %w", err)
 	}
-	certs, err := parseCertificates(data)
+	certs, err := ParseCertificates(data)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}

@@ -35,6 +35,7 @@ type config struct {
 	Run      runConfig       `yaml:"run"`
 
 	Providers []providerConfig `yaml:"providers"`
+	Absent    []string         `yaml:"absent_providers"`
 
 	PolicyNode ast.Node       `yaml:"policy"` // is read into the next
 	policy     *policy.Policy // nil: the settings have none
@@ -177,6 +178,12 @@ func noSecrets(path string, n ast.Node) error {
 			return fmt.Errorf("line %d: %s: a secret never stands in this file: %s", n.Key.GetToken().Position.Line, name, s.places())
 		}
 		return noSecrets(name, n.Value)
+	case *ast.SequenceNode:
+		for _, value := range n.Values {
+			if err := noSecrets(elements[path], value); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func TestEnvironment(t *testing.T) {
 			environ = append(environ, variable(path)+"="+fmt.Sprint(value))
 		}
 	}
-	got, err := parse([]byte("providers: [{name: keyreeve, default: true, client: vcenter, trust: csr, servers: [{name: kms-1, address: 203.0.113.10}]}]\novhcloud: {replaces: []}\n"), environ...)
+	got, err := parse([]byte("providers: [{name: keyreeve, default: true, client: vcenter, trust: csr, default_for: [], servers: [{name: kms-1, address: 203.0.113.10}]}]\nabsent_providers: []\novhcloud: {replaces: []}\n"), environ...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +103,7 @@ func TestRefusedEnvironment(t *testing.T) {
 		"KEYREEVE_AGENT_POLICY=x":                          "KEYREEVE_AGENT_POLICY: no setting",
 		"KEYREEVE_AGENT_PROVIDERS=x":                       "KEYREEVE_AGENT_PROVIDERS: no setting",
 		"KEYREEVE_AGENT_OVHCLOUD_REPLACES=192.0.2.2":       "KEYREEVE_AGENT_OVHCLOUD_REPLACES: no setting",
+		"KEYREEVE_AGENT_PROVIDERS_A_B_PASSWORD=hunter2":    "KEYREEVE_AGENT_PROVIDERS_A_B_PASSWORD: no setting",
 		"KEYREEVE_AGENT_SERVER=x":                          "KEYREEVE_AGENT_SERVER: no setting",
 		"KEYREEVE_AGENT_RUN_EVERY=10":                      `KEYREEVE_AGENT_RUN_EVERY: "10" is no duration`,
 		"KEYREEVE_AGENT_VCENTER_REQUESTS_PER_SECOND=quick": `KEYREEVE_AGENT_VCENTER_REQUESTS_PER_SECOND: "quick" is no number`,
@@ -129,7 +130,11 @@ func TestProviderWithoutServers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, p := range c.desiredProviders("").Providers {
+		d, err := c.desiredProviders("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range d.Providers {
 			list = append(list, fmt.Sprint(p.Servers[0].Name, " ", p.Servers[0].Address, " ", p.Servers[0].Port))
 		}
 		return list
@@ -220,7 +225,7 @@ func TestSecret(t *testing.T) {
 		{"", []string{folder}, "of systemd"},
 	} {
 		a, _ := testApp(tc.environ...)
-		s, err := a.secret("vcenter.password", tc.file)
+		s, err := a.secret(secretName{"vcenter.password"}, tc.file)
 		if err != nil || string(s.Expose()) != tc.want {
 			t.Errorf("%s: %v", tc.want, err)
 		}
@@ -237,7 +242,7 @@ func TestSecretsThatAreNone(t *testing.T) {
 		"no file":             {"ovhcloud.consumer_key", "/nowhere", "", "ovhcloud.consumer_key_file: "},
 	} {
 		a, _ := testApp(tc.environ)
-		_, err := a.secret(tc.setting, tc.file)
+		_, err := a.secret(secretName{tc.setting}, tc.file)
 		if !errors.Is(err, errConfig) || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -168,14 +168,14 @@ func (l *link) credentials(c *ovhcloudConfig) (cr ovhcloud.Credentials, err erro
 		return cr, fmt.Errorf("%w: ovhcloud: application_key and client_id exclude each other", errConfig)
 	case c.ApplicationKey != "":
 		cr.ApplicationKey = c.ApplicationKey
-		if cr.ApplicationSecret, err = l.app.secret("ovhcloud.application_secret", c.ApplicationSecretFile); err == nil {
-			cr.ConsumerKey, err = l.app.secret("ovhcloud.consumer_key", c.ConsumerKeyFile)
+		if cr.ApplicationSecret, err = l.app.secret(secretName{"ovhcloud.application_secret"}, c.ApplicationSecretFile); err == nil {
+			cr.ConsumerKey, err = l.app.secret(secretName{"ovhcloud.consumer_key"}, c.ConsumerKeyFile)
 		}
 	case c.ClientID != "":
 		cr.ClientID = c.ClientID
-		cr.ClientSecret, err = l.app.secret("ovhcloud.client_secret", c.ClientSecretFile)
+		cr.ClientSecret, err = l.app.secret(secretName{"ovhcloud.client_secret"}, c.ClientSecretFile)
 	default:
-		cr.AccessToken, err = l.app.secret("ovhcloud.access_token", c.AccessTokenFile)
+		cr.AccessToken, err = l.app.secret(secretName{"ovhcloud.access_token"}, c.AccessTokenFile)
 	}
 	return cr, err
 }
@@ -189,7 +189,7 @@ func (l *link) vCenter(ctx context.Context) (*session.Session, error) {
 	if c == nil {
 		return nil, fmt.Errorf("%w: vcenter: missing: the settings do not say how to reach vCenter", errConfig)
 	}
-	password, err := l.app.secret("vcenter.password", c.PasswordFile)
+	password, err := l.app.secret(secretName{"vcenter.password"}, c.PasswordFile)
 	if err != nil {
 		return nil, err
 	}

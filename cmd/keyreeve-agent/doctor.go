@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/internal/program"
+	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
 	"github.com/keyreeve/keyreeve/vsphere/session"
 )
 
@@ -144,5 +146,9 @@ func (l *link) checkRight(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return l.config.VCenter.User + " may manage encryption", service.EncryptionRight(ctx, l.config.VCenter.User)
+	err = service.EncryptionRight(ctx, l.config.VCenter.User)
+	if errors.Is(err, ovhcloud.ErrRightUnknown) {
+		return "warning: " + err.Error(), nil // many do well without this API right, or with users of their own directory
+	}
+	return l.config.VCenter.User + " may manage encryption", err
 }

@@ -16,9 +16,7 @@ const envPrefix = "KEYREEVE_AGENT_"
 // envFile names the file of settings.
 const envFile = envPrefix + "CONFIG"
 
-func variable(setting string) string {
-	return envPrefix + strings.ToUpper(strings.ReplaceAll(setting, ".", "_"))
-}
+func variable(setting string) string { return envPrefix + strings.ToUpper(words(setting, "_")) }
 
 // otherWays are the settings that say the same in another way than one does.
 // The environment takes the file's away: it replaces, and never contradicts.
@@ -35,7 +33,7 @@ var otherWays = map[string][]string{
 // the variables that it took, and refuses one that is nobody's: a misspelt
 // setting would be passed over. An empty variable is as good as none.
 func (c *config) overlay(environ []string) (taken []string, err error) {
-	values, err := variables(environ)
+	values, err := c.variables(environ)
 	if err != nil {
 		return nil, err
 	}
@@ -63,13 +61,18 @@ func (c *config) overlay(environ []string) (taken []string, err error) {
 
 // variables are those with our prefix and a value. The first of a name counts,
 // as in app.env.
-func variables(environ []string) (map[string]string, error) {
+func (c *config) variables(environ []string) (map[string]string, error) {
 	known := map[string]bool{envFile: true}
 	for _, path := range settingPaths(reflect.TypeFor[config](), "") {
 		known[variable(path)] = true
 	}
 	for _, s := range secretNames {
 		known[s.variable()] = true
+	}
+	for _, p := range c.Providers {
+		for _, s := range p.Servers {
+			known[serverPassword(p.Name, s.Name).variable()] = true
+		}
 	}
 	values := map[string]string{}
 	for _, pair := range environ {

@@ -115,7 +115,7 @@ func (l *link) plan(ctx context.Context, machines *policy.Plan) (_ *plan, err er
 			return nil, err
 		}
 	}
-	if len(l.config.Providers) > 0 {
+	if l.config.hasProviders() {
 		if err := l.planProviders(ctx, p); err != nil {
 			return nil, err
 		}
@@ -160,6 +160,23 @@ func (l *link) planOVH(ctx context.Context, p *plan) error {
 	}
 	if diff.Blocked != "" {
 		p.add(area, isBlocked, diff.Blocked)
+	}
+	if l.config.VCenter == nil {
+		return nil
+	}
+	return l.planRight(ctx, service, p)
+}
+
+// planRight names what all about key providers in vCenter needs before.
+func (l *link) planRight(ctx context.Context, service *ovhcloud.Service, p *plan) error {
+	err := service.EncryptionRight(ctx, l.config.VCenter.User)
+	switch {
+	case errors.Is(err, ovhcloud.ErrNoEncryptionRight):
+		p.add("ovhcloud", isBlocked, err.Error())
+	case errors.Is(err, ovhcloud.ErrRightUnknown):
+		p.add("ovhcloud", isWarning, err.Error())
+	default:
+		return err
 	}
 	return nil
 }
@@ -233,10 +250,10 @@ func (a *app) applyTrust(ctx context.Context, l *link) error {
 			return err
 		}
 	}
-	if len(l.config.Providers) == 0 || l.config.Mode == session.Observe {
+	if !l.config.hasProviders() || l.config.Mode == session.Observe {
 		return nil
 	}
-	changed, err := l.trustProviders(ctx)
+	changed, err := l.trustProviders(ctx, false)
 	for _, step := range changed {
 		l.say("done: provider: %s", program.Printable(step.String()))
 	}

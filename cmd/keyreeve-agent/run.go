@@ -69,9 +69,9 @@ func newWatch(l *link, reg prometheus.Registerer) *watch {
 			return err
 		}})
 	}
-	if len(l.config.Providers) > 0 && l.config.Mode != session.Observe {
+	if l.config.hasProviders() && l.config.Mode != session.Observe {
 		w.parts = append(w.parts, part{"provider", func(ctx context.Context) error {
-			_, err := l.trustProviders(ctx)
+			_, err := l.trustProviders(ctx, false)
 			return err
 		}})
 	}

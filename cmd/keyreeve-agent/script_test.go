@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
+	"crypto/rand"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,10 +13,13 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/vmware/govmomi"
 	"github.com/vmware/govmomi/cli"
-
 	_ "github.com/vmware/govmomi/cli/vm"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/types"
 
+	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/internal/programtest"
 )
 
@@ -45,12 +51,12 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exports": takeExports, "settings": writeSettings, "capture": programtest.Capture, "exits": programtest.Exits,
-			"health": health, "metric": metric,
+			"health": health, "metric": metric, "foreign": foreign, "upload": upload,
 		},
 	})
 }
 
-// takeExports FILE takes over what a lab exports, and where its vCenter is.
+// takeExports FILE [agent] takes over what a lab exports, and where its vCenter is.
 func takeExports(ts *testscript.TestScript, neg bool, args []string) {
 	programtest.Exports(ts, neg, args)
 	host, _, _ := strings.Cut(strings.TrimPrefix(ts.Getenv("GOVC_URL"), "https://"), "/")
@@ -88,4 +94,39 @@ func says(ts *testscript.TestScript, port, path, want string) {
 		}
 	}
 	ts.Fatalf("%s says %s, want %s", path, last, want)
+}
+
+// foreign DIR makes a CA that is not the key server's, and what it issued to
+// vCenter: ca.pem, cert.pem, key.pem; and the subject in SUBJECT.
+func foreign(ts *testscript.TestScript, _ bool, args []string) {
+	ca, err := certs.NewCA(time.Now, rand.Reader)
+	ts.Check(err)
+	issued, err := ca.IssueClient(certs.ClientRequest{Name: "vcsa", Group: "x"})
+	ts.Check(err)
+	defer issued.Clear()
+	key := issued.KeyPEM()
+	defer key.Clear()
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o700))
+	for name, text := range map[string][]byte{"ca.pem": ca.CertificatePEM(), "cert.pem": issued.CertificatePEM(), "key.pem": key.Expose()} {
+		ts.Check(os.WriteFile(filepath.Join(dir, name), text, 0o600))
+	}
+	ts.Setenv("SUBJECT", certs.SubjectOf(issued.Certificate))
+}
+
+// upload PROVIDER DIR gives vCenter the pair in DIR, as a person does in its
+// client: no command of govc's can.
+func upload(ts *testscript.TestScript, _ bool, args []string) {
+	ctx := context.Background()
+	u, err := url.Parse(ts.Getenv("GOVC_URL"))
+	ts.Check(err)
+	u.User = url.UserPassword(ts.Getenv("GOVC_USERNAME"), ts.Getenv("GOVC_PASSWORD"))
+	c, err := govmomi.NewClient(ctx, u, true)
+	ts.Check(err)
+	defer func() { _ = c.Logout(ctx) }()
+	_, err = methods.UploadClientCert(ctx, c, &types.UploadClientCert{
+		This: *c.ServiceContent.CryptoManager, Cluster: types.KeyProviderId{Id: args[0]},
+		Certificate: ts.ReadFile(filepath.Join(args[1], "cert.pem")), PrivateKey: ts.ReadFile(filepath.Join(args[1], "key.pem")),
+	})
+	ts.Check(err)
 }

@@ -50,7 +50,7 @@ type flags struct {
 	faults                         []string
 	readyFile                      string
 	trusted                        bool
-	openFirewall                   bool
+	openFirewall, noRight          bool
 	timeout                        time.Duration
 }
 
@@ -88,6 +88,7 @@ func (a *app) root() *cobra.Command {
 	cmd.Flags().BoolVar(&f.trusted, "trusted", false, "set up OVHcloud, the key provider, and trust both ways first")
 	cmd.Flags().BoolVar(&f.openFirewall, "open-firewall", false, "let vCenter reach the key server before OVHcloud was told")
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return commands.Usage(cmd, "%w", err) })
+	cmd.Flags().BoolVar(&f.noRight, "no-encryption-right", false, "OVHcloud's users may not manage encryption")
 	demo := &cobra.Command{
 		Use: "demo", Short: "walk through the vendor's guide, and prove each step", Args: commands.Takes(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context(), f) },
@@ -109,7 +110,7 @@ func world(ctx context.Context, f *flags) (*vspheretest.World, error) {
 		return nil, err
 	}
 	return vspheretest.NewWorld(ctx, vspheretest.WorldOptions{
-		Keyreeve: server, VCenters: f.vcenters, OpenFirewall: f.openFirewall,
+		Keyreeve: server, VCenters: f.vcenters, OpenFirewall: f.openFirewall, OVHcloud: vspheretest.OVHcloudOptions{NoEncryptionRight: f.noRight},
 		VCenter: vspheretest.Options{VMs: f.vms, Hosts: f.hosts, Clusters: f.clusters},
 	})
 }

@@ -16,6 +16,8 @@ var (
 	ErrUnknownOutcome = errors.New("it is not known whether OVHcloud has carried it out")
 	// ErrNoEncryptionRight is wrapped when the vCenter user may not manage encryption.
 	ErrNoEncryptionRight = errors.New("the right to manage encryption is missing")
+	// ErrRightUnknown is wrapped when it cannot be told whether the user may.
+	ErrRightUnknown = errors.New("it is not known whether the user may manage encryption")
 	// ErrNotPossible is wrapped by refusals of what OVHcloud cannot take.
 	ErrNotPossible = errors.New("OVHcloud cannot take this")
 	// ErrBlocked is wrapped when a person has to do something first.

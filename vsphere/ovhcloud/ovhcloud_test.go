@@ -443,11 +443,26 @@ func TestEncryptionRight(t *testing.T) {
 					t.Errorf("%s: %v", login, err)
 				}
 			}
-			if err := r.service.EncryptionRight(r.Context(), "nobody"); err == nil || !strings.Contains(err.Error(), "admin") {
+			if err := r.service.EncryptionRight(r.Context(), "nobody"); !errors.Is(err, ovhcloud.ErrRightUnknown) || !strings.Contains(err.Error(), "admin") {
 				t.Errorf("an unknown user: %v", err)
+			}
+			r.double.AddUser("keyreeve-agent")
+			if err := r.service.EncryptionRight(r.Context(), "keyreeve-agent@x"); errors.Is(err, ovhcloud.ErrNoEncryptionRight) != missing || missing && !strings.Contains(err.Error(), "user keyreeve-agent (1002)") {
+				t.Errorf("a second user: %v", err)
 			}
 		})
 	}
+	in(t, vspheretest.OVHcloudOptions{HideUsers: true, NoEncryptionRight: true}, func(r *rig) {
+		if err := r.service.EncryptionRight(r.Context(), "admin"); !errors.Is(err, ovhcloud.ErrRightUnknown) || errors.Is(err, ovhcloud.ErrNoEncryptionRight) {
+			t.Errorf("users that are not to be read: %v", err)
+		}
+	})
+	in(t, vspheretest.OVHcloudOptions{}, func(r *rig) {
+		r.before = func(*http.Request) (*http.Response, error) { return answerOf(500, "", `{"message":"boom"}`), nil }
+		if err := r.service.EncryptionRight(r.Context(), "admin"); err == nil || errors.Is(err, ovhcloud.ErrRightUnknown) {
+			t.Errorf("OVHcloud's own problem: %v", err)
+		}
+	})
 }
 
 // Of several services one has to be named.

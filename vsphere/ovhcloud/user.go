@@ -2,6 +2,7 @@ package ovhcloud
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -17,10 +18,15 @@ type User struct {
 
 // EncryptionRight checks that the vCenter user may manage encryption: without
 // the flag of OVHcloud's, vCenter refuses all about key providers, whatever
-// role the user has. The error wraps ErrNoEncryptionRight. login is as one logs
-// in to vCenter, with or without a domain.
+// role the user has. The error wraps ErrNoEncryptionRight; or ErrRightUnknown,
+// when these API credentials do not read users, or the login is of a directory
+// that OVHcloud does not keep. login is as one logs in to vCenter, with or
+// without a domain.
 func (s *Service) EncryptionRight(ctx context.Context, login string) error {
 	users, err := s.Users(ctx)
+	if answer, ok := errors.AsType[*Error](err); ok && answer.Status == http.StatusForbidden {
+		return fmt.Errorf("%w: %w", ErrRightUnknown, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -33,9 +39,9 @@ func (s *Service) EncryptionRight(ctx context.Context, login string) error {
 		if u.EncryptionRight {
 			return nil
 		}
-		return fmt.Errorf("%w: user %s (%d) of %s: set encryptionRight of this user in OVHcloud's control panel (Users, Modify, Encryption management)", ErrNoEncryptionRight, u.Login, u.ID, s.Name)
+		return fmt.Errorf("%w: the OVHcloud user %s (%d) of %s may not manage encryption: set encryptionRight of this user in OVHcloud's control panel (Users, Modify, Encryption management)", ErrNoEncryptionRight, u.Login, u.ID, s.Name)
 	}
-	return fmt.Errorf("%s has no vCenter user %q; it has %s", s.Name, login, strings.Join(names, ", "))
+	return fmt.Errorf("%w: %s has no vCenter user %q; it has %s", ErrRightUnknown, s.Name, login, strings.Join(names, ", "))
 }
 
 // Users lists the service's vCenter users, by ID.

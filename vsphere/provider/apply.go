@@ -181,7 +181,7 @@ func (m *Manager) trustServer(ctx context.Context, w Provider, st Step) error {
 	if err := w.Server.Verify(leaf, m.cfg.Now()); err != nil {
 		return fmt.Errorf("server %s: %w", st.Server, err)
 	}
-	if k := m.kms(st.Server); k != nil {
+	if k := m.kms(st.Server); k != nil && !w.OtherServers {
 		status, err := k.Status(ctx)
 		if err != nil {
 			return fmt.Errorf("asking server %s for its certificate: %w", st.Server, err)

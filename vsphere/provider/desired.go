@@ -36,7 +36,11 @@ type Provider struct {
 	Name    string // never changed: machines name it
 	Servers []Server
 	Server  ServerTrust // vCenter trusts the servers
-	Client  ClientTrust // the servers trust vCenter
+	// OtherServers says that the servers are not the one whose admin API is at
+	// hand, though they have its keys and clients: their certificates are
+	// compared with Server alone, and not with what that one says of itself.
+	OtherServers bool
+	Client       ClientTrust // the servers trust vCenter
 }
 
 // A Method is how key servers come to trust vCenter.
@@ -77,6 +81,15 @@ type Desired struct {
 	Absent         []string // names of providers that go
 	// RenewBefore is how long before its end a certificate is renewed; 0: 30 days.
 	RenewBefore time.Duration
+}
+
+// Clear wipes the servers' passwords.
+func (d Desired) Clear() {
+	for _, p := range d.Providers {
+		for _, s := range p.Servers {
+			s.Password.Clear()
+		}
+	}
 }
 
 func (d Desired) renewBefore() time.Duration {

@@ -147,11 +147,7 @@ func (p *Plan) servers(o Observed, w Provider) {
 		if have.Name != server.Name {
 			p.warn(w.Name, "vCenter calls the server at %s %q and not %q: it is taken over under that alias", server.Address, clean(have.Name), server.Name)
 		}
-		how := have.differs(server)
-		if server.SetPassword {
-			how = append(how, "password")
-		}
-		if len(how) > 0 {
+		if how := have.updates(server); len(how) > 0 {
 			p.add(UpdateServer, w.Name, have.Name, "another %s", strings.Join(how, ", ")).Desired = server.Name
 		}
 	}
@@ -194,14 +190,15 @@ func (p *Plan) serverEnds(s State, d Desired, w Provider, have *ServerState) {
 	}
 }
 
-// trustClient is about the servers' trust in vCenter.
+// trustClient is about the servers' trust in vCenter. A server that is updated in
+// this plan is judged after it: it may have refused a user, and no certificate.
 func (p *Plan) trustClient(s State, d Desired, o Observed, w Provider) {
 	take, refuse := 0, []string{}
 	for _, have := range o.Servers {
 		switch {
 		case is(have.TrustsClient):
 			take++
-		case not(have.TrustsClient) && is(have.TrustsServer) && have.Cert != nil:
+		case not(have.TrustsClient) && is(have.TrustsServer) && have.Cert != nil && !w.updates(o, have):
 			refuse = append(refuse, clean(have.Name))
 		}
 	}
@@ -220,6 +217,14 @@ func (p *Plan) trustClient(s State, d Desired, o Observed, w Provider) {
 	case c.NotAfter.Sub(s.Time) < d.renewBefore():
 		p.add(RenewClient, w.Name, "", "vCenter's certificate ends at %s", date(c.NotAfter))
 	}
+}
+
+// updates tells whether the server is to be updated.
+func (w Provider) updates(o Observed, have ServerState) bool {
+	return slices.ContainsFunc(w.Servers, func(s Server) bool {
+		m := o.match(s)
+		return m != nil && m.Name == have.Name && len(m.updates(s)) > 0
+	})
 }
 
 // surplus is about servers that are not desired. One goes only while a desired
@@ -293,7 +298,7 @@ func (p *Plan) absent(s State, d Desired) {
 func (p *Plan) heir(s State, d Desired, name string) bool {
 	for entity, have := range s.EntityDefaults {
 		if have == name && !slices.ContainsFunc(d.EntityDefaults, func(e EntityDefault) bool { return e.Entity == entity }) {
-			p.block(name, "it is the default of %s: name a successor there", entity.Value)
+			p.block(name, "it is the default of %s: name a successor there", clean(s.Paths[entity]))
 			return false
 		}
 	}

@@ -122,6 +122,8 @@ func TestDiff(t *testing.T) {
 		{name: "a proxy that goes", have: []provider.Observed{has(k, with(green("kms-1", a), func(s *provider.ServerState) { s.ProxyAddress, s.ProxyPort = "192.0.2.1", 3128 }))}, desired: one, want: "update-server"},
 		{name: "a user", have: []provider.Observed{ok}, desired: server(func(s *provider.Server) { s.User = "vsphere" }), want: "update-server"},
 		{name: "a new password", have: []provider.Observed{ok}, desired: server(func(s *provider.Server) { s.SetPassword = true }), want: "update-server"},
+		{name: "a new password for a server that takes nothing yet", have: []provider.Observed{has(k, with(green("kms-1", a), func(s *provider.ServerState) { s.TrustsClient, s.Status = no, "red" }))}, desired: server(func(s *provider.Server) { s.SetPassword = true }), want: "update-server"},
+		{name: "another user for a server that takes nothing yet", have: []provider.Observed{has(k, with(green("kms-1", a), func(s *provider.ServerState) { s.TrustsClient, s.Status, s.User = no, "red", "x" }))}, desired: server(func(s *provider.Server) { s.User = "vsphere" }), want: "update-server"},
 		{name: "the same server under another alias", have: []provider.Observed{has(k, green("person's", a))}, desired: one, warns: 1, says: "taken over"},
 		{name: "the same server under another alias, with another user", have: []provider.Observed{has(k, green("person's", a))}, desired: server(func(s *provider.Server) { s.User = "vsphere" }), want: "update-server", warns: 1},
 		{name: "a server too many", have: []provider.Observed{has(k, green("kms-1", a), green("kms-2", "192.0.2.10"))}, desired: one, want: "remove-server"},
@@ -163,12 +165,12 @@ func TestDiff(t *testing.T) {
 		{name: "a native one is not ours to remove", have: []provider.Observed{as(old, func(o *provider.Observed) { o.Type = "nativeProvider" })}, desired: gone, uses: unused, want: "BLOCKED", says: "not ours"},
 		{name: "the default goes without a successor", have: []provider.Observed{oldDefault}, desired: gone, uses: unused, want: "BLOCKED", says: "successor"},
 		{name: "the default goes with its successor", have: []provider.Observed{ok, oldDefault}, desired: replaced, uses: unused, want: "set-default remove-provider"},
-		{name: "a cluster's default goes without a successor", have: []provider.Observed{old}, desired: gone, uses: unused, entity: "old", want: "BLOCKED", says: "domain-c1"},
+		{name: "a cluster's default goes without a successor", have: []provider.Observed{old}, desired: gone, uses: unused, entity: "old", want: "BLOCKED", says: "/DC0/host/C0"},
 		{name: "a cluster's default goes with its successor", have: []provider.Observed{ok, old}, desired: provider.Desired{Providers: one.Providers, EntityDefaults: onCluster.EntityDefaults, Absent: []string{"old"}}, uses: unused, entity: "old", want: "set-entity-default remove-provider"},
 	} {
 		s := provider.State{Time: noon, Providers: row.have, Uses: row.uses, EntityDefaults: map[types.ManagedObjectReference]string{}}
 		if row.entity != "" {
-			s.EntityDefaults[cluster] = row.entity
+			s.EntityDefaults[cluster], s.Paths = row.entity, map[types.ManagedObjectReference]string{cluster: "/DC0/host/C0"}
 		}
 		p, err := provider.Diff(s, row.desired)
 		want := strings.Fields(row.want)

@@ -32,7 +32,7 @@ func (m *Manager) trustClient(ctx context.Context, d Desired, w Provider, renew 
 	if k == nil {
 		return errors.New("there is no admin API to enrol vCenter with: name the key server's")
 	}
-	e := enrolment{m, k, w, types.KeyProviderId{Id: w.Name}}
+	e := enrolment{m, k, w, types.KeyProviderId{Id: w.Name}, renew}
 	switch w.Client.Method {
 	case "", CSR:
 		return e.byCSR(ctx)
@@ -51,6 +51,7 @@ type enrolment struct {
 	kms     KMS
 	w       Provider
 	cluster types.KeyProviderId
+	anew    bool // whatever vCenter has
 }
 
 // byCSR has vCenter make a key and the key server sign the request for it.
@@ -59,7 +60,7 @@ type enrolment struct {
 func (e enrolment) byCSR(ctx context.Context) error {
 	made, err := methods.GenerateClientCsr(ctx, e.cfg.VIM, &types.GenerateClientCsr{This: e.keys.Reference(), Cluster: e.cluster, Request: e.w.Client.Request})
 	if err != nil {
-		return fmt.Errorf("having vCenter make a signing request: %w", err)
+		return e.refused("signing request", err)
 	}
 	signed, err := e.enrol(ctx, admin.EnrolRequest{Kind: admin.KindCSR, CSR: []byte(made.Returnval)})
 	if err != nil {
@@ -102,9 +103,17 @@ func (e enrolment) selfSigned(ctx context.Context, d Desired, renew bool) (strin
 	}
 	res, err := methods.GenerateSelfSignedClientCert(ctx, e.cfg.VIM, &types.GenerateSelfSignedClientCert{This: e.keys.Reference(), Cluster: e.cluster, Request: e.w.Client.Request})
 	if err != nil {
-		return "", fmt.Errorf("having vCenter make a certificate: %w", err)
+		return "", e.refused("certificate", err)
 	}
 	return res.Returnval, nil
+}
+
+// refused tells what an old vCenter's fault does not: that it takes no subject.
+func (e enrolment) refused(what string, err error) error {
+	if e.w.Client.Request != nil {
+		return fmt.Errorf("having vCenter make a %s: %w (only vCenter 8.0.1 and later take a subject for it, and this is %s: leave the subject out)", what, err, clean(e.cfg.VIM.ServiceContent.About.Version))
+	}
+	return fmt.Errorf("having vCenter make a %s: %w", what, err)
 }
 
 func (e enrolment) fresh(text string, d Desired) bool {
@@ -177,6 +186,9 @@ func (e enrolment) enrol(ctx context.Context, req admin.EnrolRequest) (admin.Enr
 }
 
 func (e enrolment) renew(ctx context.Context, have admin.ClientRecord, req admin.EnrolRequest) (admin.Enrolled, error) {
+	if !e.anew && e.inUse(ctx, have) {
+		return admin.Enrolled{}, fmt.Errorf("the key server has the certificate that vCenter shows in the record of client %s, and does not take vCenter all the same: look whether the server's user and password are right", have.Name)
+	}
 	if req.Kind == string(certs.KindForeignCA) {
 		if have.Kind != req.Kind || !sameSubject(have.Subject, req.Subject) || !sameCA(have.CA, req.CA) {
 			return admin.Enrolled{}, fmt.Errorf("client %s is enrolled otherwise (%s, subject %q): an operator revokes it and adds it again", have.Name, clean(have.Kind), clean(have.Subject))
@@ -188,6 +200,17 @@ func (e enrolment) renew(ctx context.Context, have admin.ClientRecord, req admin
 	}
 	out, err := e.kms.Renew(ctx, have.Name, admin.RenewRequest{Kind: req.Kind, CSR: req.CSR, Certificate: req.Certificate})
 	return out, said(fmt.Sprintf("renewing client %s of the key server", have.Name), err)
+}
+
+// inUse tells that vCenter shows a certificate of the record: another one would
+// be refused as well, and each pass would make one more.
+func (e enrolment) inUse(ctx context.Context, have admin.ClientRecord) bool {
+	res, err := methods.RetrieveClientCert(ctx, e.cfg.VIM, &types.RetrieveClientCert{This: e.keys.Reference(), Cluster: e.cluster})
+	if err != nil || !holds(have, []byte(res.Returnval)) {
+		return false
+	}
+	c, err := certs.ParseCertificate([]byte(res.Returnval))
+	return err == nil && e.cfg.Now().Before(c.NotAfter)
 }
 
 func sameSubject(a, b string) bool {

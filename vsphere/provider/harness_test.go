@@ -33,6 +33,8 @@ type keyServer struct {
 	calls    []string
 	current  *certs.Server
 	staged   *certs.Server
+	says     *x509.Certificate // of which the API speaks; nil: the one that is shown
+	record   *certs.Client     // that the API tells; nil: the one that lets in
 }
 
 func newKeyServer(t *testing.T) *keyServer {
@@ -71,6 +73,9 @@ func (k *keyServer) call(name string) error {
 
 func (k *keyServer) Status(context.Context) (st admin.Status, err error) {
 	leaf := k.reloader.Leaf()
+	if k.says != nil {
+		leaf = k.says
+	}
 	st.Certificate = admin.Thumbprints{SHA1: certs.SHA1(leaf), SHA256: certs.SHA256(leaf)}
 	return st, k.call("status")
 }
@@ -80,6 +85,9 @@ func (k *keyServer) Client(_ context.Context, name string) (r admin.ClientRecord
 		return r, err
 	}
 	c, ok := k.Registry.Get(name)
+	if k.record != nil {
+		c = *k.record
+	}
 	if !ok {
 		return r, &admin.Error{Code: admin.CodeNotFound, Message: "no such client"}
 	}

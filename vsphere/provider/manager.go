@@ -84,7 +84,7 @@ func (m *Manager) kms(server string) KMS {
 // Observe reads all providers with their status, and of those that might go
 // because of the desired state, who uses their keys.
 func (m *Manager) Observe(ctx context.Context, d Desired) (State, error) {
-	s := State{Time: m.cfg.Now(), EntityDefaults: map[types.ManagedObjectReference]string{}, Uses: map[string]Uses{}}
+	s := State{Time: m.cfg.Now(), EntityDefaults: map[types.ManagedObjectReference]string{}, Paths: map[types.ManagedObjectReference]string{}, Uses: map[string]Uses{}}
 	infos, err := m.keys.ListKmipServers(ctx, nil)
 	if err != nil {
 		return s, fmt.Errorf("listing vCenter's key providers: %w", err)
@@ -97,7 +97,7 @@ func (m *Manager) Observe(ctx context.Context, d Desired) (State, error) {
 		o := observed(info, status)
 		s.Providers = append(s.Providers, o)
 		for _, e := range info.UseAsEntityDefault {
-			s.EntityDefaults[e] = o.Name
+			s.EntityDefaults[e], s.Paths[e] = o.Name, m.path(ctx, e)
 		}
 		m.cfg.Metrics.observed(o)
 		if d.provider(o.Name) != nil || !o.standard() {

@@ -136,6 +136,12 @@ func TestNoTrustOnFirstUse(t *testing.T) {
 			}
 			r.kms.reloader = other
 		},
+		"it is another server, and its fingerprint is not the given one": func(_ *rig, d *provider.Desired) {
+			d.Providers[0].OtherServers, d.Providers[0].Server = true, provider.ServerTrust{SHA256: []string{strings.Repeat("aa", 32)}}
+		},
+		"it is another server, and nothing is given": func(_ *rig, d *provider.Desired) {
+			d.Providers[0].OtherServers, d.Providers[0].Server = true, provider.ServerTrust{}
+		},
 		"the admin API is down": func(r *rig, _ *provider.Desired) { r.kms.refuse["status"] = admin.ErrNotRunning },
 	} {
 		r := newRig(t)
@@ -158,6 +164,124 @@ func TestNoTrustOnFirstUse(t *testing.T) {
 	d.Providers[0].Server = provider.ServerTrust{SHA256: []string{strings.ToLower(strings.ReplaceAll(certs.SHA256(r.kms.reloader.Leaf()), ":", ""))}}
 	if got := r.reconcile(d); !strings.Contains(got, "trust-server") {
 		t.Errorf("the right fingerprint: %q", got)
+	}
+}
+
+// Another server than the one whose admin API is at hand has a certificate of its
+// own, and the CA that was given vouches for it.
+func TestOtherServers(t *testing.T) {
+	r := newRig(t)
+	says, err := r.kms.issue() // what the API speaks of is not what that server shows
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := r.desired(provider.CSR)
+	d.Providers[0].OtherServers = true
+	r.kms.says = says.Certificate
+	if got := r.reconcile(d); !strings.Contains(got, "trust-server trust-client") {
+		t.Errorf("%q", got)
+	}
+}
+
+// A server that refuses vCenter although it has its certificate, as for a wrong
+// password, gets no further certificates.
+func TestNotForTheCertificate(t *testing.T) {
+	for _, method := range []provider.Method{provider.CSR, provider.SelfSigned, provider.Pair} {
+		r := newRig(t)
+		d := r.desired(method)
+		r.reconcile(d)
+		is, _ := r.kms.Registry.Get("vcenter")
+		other, err := r.kms.ca.IssueClient(certs.ClientRequest{Name: "vcenter", Group: "vcenter", KeyType: certs.P256})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.kms.Registry.Remove("vcenter")
+		other.Client.Generation = r.kms.Registry.NextGeneration("vcenter")
+		if err := r.kms.Registry.Put(other.Client); err != nil { // it takes this one alone
+			t.Fatal(err)
+		}
+		r.kms.record, r.kms.calls = &is, nil
+		_, err = r.m.Reconcile(r.Context(), d)
+		if err == nil || !strings.Contains(err.Error(), "user and password are right") || slices.Contains(r.kms.calls, "renew") {
+			t.Errorf("%s: %v, %s", method, err, r.kms.calls)
+		}
+		r.kms.record = nil
+		if got := r.reconcile(d); got != "trust-client" {
+			t.Errorf("%s: then %q", method, got)
+		}
+	}
+}
+
+// A subject is vCenter's to put into what it makes.
+func TestSubject(t *testing.T) {
+	r := newRig(t)
+	d := r.desired(provider.SelfSigned)
+	request, err := provider.Subject(`CN=vc\, one,OU=KMIP,O=Example,C=FR`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Providers[0].Client.Request = request
+	r.reconcile(d)
+	o, err := r.m.Look(r.Context(), name)
+	if err != nil || o.Client.Subject != `CN=vc\, one,OU=KMIP,O=Example,C=FR` {
+		t.Errorf("%+v %v", o.Client, err)
+	}
+	for text, says := range map[string]string{"CN=a,DC=b": "no DC", "CN=a,CN=b": "one CN", "O=x": "want a CN", "x": "bad"} {
+		if _, err := provider.Subject(text); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if none, err := provider.Subject(""); none != nil || err != nil {
+		t.Errorf("%v %v", none, err)
+	}
+}
+
+// A provider is the default of a cluster and of a host folder, and of nothing
+// that can have none; its end needs successors at both.
+func TestEntityDefaults(t *testing.T) {
+	r := newRig(t)
+	d := r.desired(provider.CSR)
+	for path, want := range map[string]string{
+		"/DC0/host/DC0_C0": "ClusterComputeResource", "/DC0/host": "Folder", "/DC0/host/none": "", "/DC0/vm": "", "/DC0": "", "/": "", "/DC0/host/DC0_C0/DC0_C0_H0": "",
+	} {
+		ref, err := r.m.Entity(r.Context(), path)
+		if (err == nil) != (want != "") || err != nil && !errors.Is(err, provider.ErrNoEntity) || want != "" && ref.Type != want {
+			t.Errorf("%s: %v %v", path, ref, err)
+		}
+		if want != "" {
+			d.EntityDefaults = append(d.EntityDefaults, provider.EntityDefault{Entity: ref, Path: path, Provider: name})
+		}
+	}
+	if got := r.reconcile(d); got != "add-server trust-server trust-client set-default set-entity-default set-entity-default" {
+		t.Errorf("%q", got)
+	}
+	if got := r.reconcile(d); got != "" {
+		t.Errorf("then %q", got)
+	}
+	state, err := r.m.Observe(r.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range d.EntityDefaults {
+		if state.EntityDefaults[e.Entity] != name || state.Paths[e.Entity] != e.Path {
+			t.Errorf("%s: %q at %s", e.Path, state.EntityDefaults[e.Entity], state.Paths[e.Entity])
+		}
+	}
+	next := r.desired(provider.CSR)
+	next.Providers[0].Name, next.Default, next.Absent = "new", "new", []string{name}
+	next.Providers[0].Servers[0].Address = "localhost"
+	next.EntityDefaults = slices.Clone(d.EntityDefaults[:1])
+	next.EntityDefaults[0].Provider = "new"
+	if _, err := r.m.Reconcile(r.Context(), next); !errors.Is(err, provider.ErrBlocked) || !strings.Contains(err.Error(), "it is the default of "+d.EntityDefaults[1].Path) {
+		t.Errorf("one of two has a successor: %v", err)
+	}
+	if o, err := r.m.Look(r.Context(), name); err != nil || o == nil {
+		t.Fatalf("the provider is gone: %v", err)
+	}
+	next.EntityDefaults = append(next.EntityDefaults, d.EntityDefaults[1])
+	next.EntityDefaults[1].Provider = "new"
+	if got := r.reconcile(next); got != "set-entity-default remove-provider" {
+		t.Errorf("with both: %q", got)
 	}
 }
 

@@ -13,7 +13,8 @@ type State struct {
 	Time           time.Time // when it was read
 	Providers      []Observed
 	EntityDefaults map[types.ManagedObjectReference]string
-	Uses           map[string]Uses // by provider; of those that might go
+	Paths          map[types.ManagedObjectReference]string // of those entities, for people
+	Uses           map[string]Uses                         // by provider; of those that might go
 }
 
 // Uses are the users of a provider's keys.
@@ -109,6 +110,15 @@ func (s ServerState) differs(w Server) (how []string) {
 	}
 	if s.User != w.User {
 		how = append(how, "user")
+	}
+	return how
+}
+
+// updates tells what vCenter is to be told anew of the server.
+func (s ServerState) updates(w Server) []string {
+	how := s.differs(w)
+	if w.SetPassword {
+		how = append(how, "password")
 	}
 	return how
 }

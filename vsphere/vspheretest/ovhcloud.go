@@ -38,6 +38,9 @@ type OVHcloudOptions struct {
 	IgnoreThumbprint bool
 	// NoEncryptionRight makes the users lack encryptionRight.
 	NoEncryptionRight bool
+	// HideUsers has the API credentials not read the users, as ones have that
+	// were made for key servers alone.
+	HideUsers bool
 	// Seed varies what the API leaves open: orders, optional fields. 0: the clock's.
 	Seed   uint64
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // to key servers; nil: net.Dialer's
@@ -69,6 +72,7 @@ type OVHcloud struct {
 	services map[string]*cloud
 	failing  int
 	next     int64
+	users    []string // of vCenter's, the same in each service
 }
 
 // cloud is one dedicatedCloud service.
@@ -118,7 +122,7 @@ func NewOVHcloud(o OVHcloudOptions) *OVHcloud {
 	}
 	c := &OVHcloud{
 		ApplicationKey: rand.Text(), ApplicationSecret: rand.Text(), ConsumerKey: rand.Text(), AccessToken: rand.Text(),
-		options: o, services: map[string]*cloud{}, failing: o.FailTasks, next: 300,
+		options: o, services: map[string]*cloud{}, failing: o.FailTasks, next: 300, users: []string{"admin"},
 		rand: mathrand.New(mathrand.NewPCG(o.Seed, o.Seed)),
 	}
 	for _, s := range o.Services {
@@ -126,6 +130,15 @@ func NewOVHcloud(o OVHcloudOptions) *OVHcloud {
 	}
 	c.routes()
 	return c
+}
+
+// AddUser makes a login one of the services' vCenter users.
+func (c *OVHcloud) AddUser(login string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.Contains(c.users, login) {
+		c.users = append(c.users, login)
+	}
 }
 
 // Open tells whether the firewall lets vCenter reach the address (host:port):

@@ -210,17 +210,27 @@ func (c *OVHcloud) showTask(w http.ResponseWriter, r *http.Request, s *cloud) {
 	answer(w, c.render(s.tasks[at]))
 }
 
-// adminUser is the one user that each service has.
-const adminUser = 1001
+// firstUser is the ID of the user whom each service has, admin.
+const firstUser = 1001
 
 func (c *OVHcloud) listUsers(w http.ResponseWriter, _ *http.Request, _ *cloud) {
-	answer(w, []int64{adminUser})
+	if c.options.HideUsers {
+		refuse(w, http.StatusForbidden, "Client::Forbidden", "This call has not been granted")
+		return
+	}
+	var ids []int
+	for i := range c.users {
+		ids = append(ids, firstUser+i)
+	}
+	answer(w, ids)
 }
 
 func (c *OVHcloud) showUser(w http.ResponseWriter, r *http.Request, _ *cloud) {
-	if r.PathValue("id") != strconv.Itoa(adminUser) {
+	id, err := strconv.Atoi(r.PathValue("id"))
+	if err != nil || id < firstUser || id >= firstUser+len(c.users) {
 		notHere(w)
 		return
 	}
-	answer(w, map[string]any{"userId": adminUser, "login": "admin", "name": "admin", "state": "delivered", "encryptionRight": !c.options.NoEncryptionRight})
+	login := c.users[id-firstUser]
+	answer(w, map[string]any{"userId": id, "login": login, "name": login, "state": "delivered", "encryptionRight": !c.options.NoEncryptionRight})
 }

@@ -94,6 +94,7 @@ func (w *World) start(ctx context.Context, o WorldOptions) (err error) {
 			return err
 		}
 		w.VCenters = append(w.VCenters, vc)
+		w.OVHcloud.AddUser(vc.URL.User.Username())
 	}
 	return nil
 }
