@@ -34,6 +34,8 @@ type link struct {
 
 	providerMetrics *provider.Metrics
 
+	prove func(context.Context) error // that keys can be had; nil: vCenter's status is enough
+
 	state   *state // what run holds for its whole life; nil: a command opens its own
 	server  *admin.Client
 	ovh     *ovhcloud.Client
@@ -110,15 +112,24 @@ func (l *link) certificate(ctx context.Context) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
+	leaf, err := l.shown(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if got := certs.SHA256(leaf); got != status.Certificate.SHA256 {
+		return nil, &failure{exitRefused, fmt.Errorf("%w: %s shows the certificate with SHA-256 %s, the key server has %s", errOtherCertificate, l.config.Server.KMIP, got, status.Certificate.SHA256),
+			"see server.kmip; if it is right, somebody stands between"}
+	}
+	return leaf, nil
+}
+
+// shown is the certificate that the live server shows. Nothing vouches for it.
+func (l *link) shown(ctx context.Context) (*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
 	leaf, err := certs.FetchServerCertificate(ctx, l.config.Server.KMIP)
 	if err != nil {
 		return nil, &failure{exitNotReached, fmt.Errorf("reading the key server's certificate at %s: %w", l.config.Server.KMIP, err), "see server.kmip, and whether this machine may reach it"}
-	}
-	if got := certs.SHA256(leaf); got != status.Certificate.SHA256 {
-		return nil, &failure{exitRefused, fmt.Errorf("%w: %s shows the certificate with SHA-256 %s, the key server has %s", errOtherCertificate, l.config.Server.KMIP, got, status.Certificate.SHA256),
-			"see server.kmip; if it is right, somebody stands between"}
 	}
 	return leaf, nil
 }

@@ -26,7 +26,7 @@ const (
 
 // A planLine is one thing to do, or one that cannot be done now.
 type planLine struct {
-	Area string `json:"area"` // ovhcloud, provider or machine
+	Area string `json:"area"` // ovhcloud, provider, certificate or machine
 	Kind string `json:"kind"` // change, waiting, blocked, alarm or warning
 	What string `json:"what"`
 }
@@ -119,6 +119,9 @@ func (l *link) plan(ctx context.Context) (*plan, error) {
 			return nil, err
 		}
 	}
+	if err := l.planCertificate(ctx, p); err != nil {
+		return nil, err
+	}
 	if l.config.policy != nil {
 		if err := l.planMachines(ctx, p); err != nil {
 			return nil, err
@@ -161,9 +164,9 @@ func (a *app) applyCommand(o *options) *cobra.Command {
 	dry := false
 	cmd := &cobra.Command{
 		Use: "apply", Short: "change what differs from the settings at OVHcloud and in vCenter's key providers", Args: noArgs,
-		Long: `Does what plan prints of OVHcloud, whose firewall stands before all else, and then of
-vCenter's key providers (mode register and enforce). Run again, it changes nothing; broken off, the
-next run goes on. Machines are compared and not changed.`,
+		Long: `Does what plan prints of OVHcloud, whose firewall stands before all else, then of
+vCenter's key providers, and then of the key server's certificate (mode register and
+enforce). Run again, it changes nothing; broken off, the next run goes on. Machines are compared and not changed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dry {
 				return a.plan(cmd, o)
@@ -195,6 +198,9 @@ func (a *app) apply(ctx context.Context, o *options, l *link) error {
 		if err != nil && !errors.Is(err, provider.ErrBlocked) {
 			return err
 		}
+	}
+	if err := l.renewIfDue(ctx); err != nil {
+		return err
 	}
 	p, err := l.plan(ctx)
 	if err != nil {
