@@ -26,9 +26,9 @@ const (
 	canaryOverlap = time.Hour           // that the old one is taken beside the new
 )
 
-// prove has a key made, fetched, compared and destroyed, as vCenter has it done:
+// proveKeys has a key made, fetched, compared and destroyed, as vCenter has it done:
 // a status that is green says only that the server answers.
-func (l *link) prove(ctx context.Context) error {
+func (l *link) proveKeys(ctx context.Context) error {
 	s, err := l.vCenter(ctx)
 	if err != nil {
 		return err
@@ -44,10 +44,21 @@ func (l *link) prove(ctx context.Context) error {
 	return err
 }
 
+// proveIfEnrolled is for what can do without a proof: an agent that changes no
+// machines may never have had such a client.
+func (l *link) proveIfEnrolled(ctx context.Context) error {
+	if _, err := os.Stat(l.canaryDir()); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return l.proveKeys(ctx)
+}
+
+func (l *link) canaryDir() string { return filepath.Join(l.config.StateDir, "canary") }
+
 // canary is the client's identity, which lies in the state folder. It is made
 // when it is not there, and renewed before it ends.
 func (l *link) canary(ctx context.Context) (*tls.Config, error) {
-	dir := filepath.Join(l.config.StateDir, "canary")
+	dir := l.canaryDir()
 	identity, err := certs.ClientConfig(dir)
 	if err == nil && l.app.now().Before(identity.Certificates[0].Leaf.NotAfter.Add(-canaryRenewal)) {
 		return identity, nil

@@ -59,6 +59,8 @@ type serverConfig struct {
 	URL    string `yaml:"url"`
 	Bundle string `yaml:"bundle"`
 	KMIP   string `yaml:"kmip"`
+
+	RenewBefore string `yaml:"renew_before"` // how long before its end the certificate is renewed
 }
 
 type vcenterConfig struct {
@@ -130,7 +132,7 @@ func parse(data []byte, environ ...string) (*config, error) {
 			return nil, err
 		}
 	}
-	c := &config{Mode: session.Observe, StateDir: "/var/lib/keyreeve-agent", Log: logConfig{Format: "text", Level: "info"},
+	c := &config{Mode: session.Observe, Server: serverConfig{RenewBefore: defaultRenewBefore}, StateDir: "/var/lib/keyreeve-agent", Log: logConfig{Format: "text", Level: "info"},
 		Run: runConfig{Every: 10 * time.Minute, MetricsListen: "127.0.0.1:9697"}}
 	if documents == 0 {
 		return nil, errors.New("the file says nothing")
@@ -190,7 +192,7 @@ func noSecrets(path string, n ast.Node) error {
 
 // check refuses what contradicts itself; what needs the network is doctor's.
 func (c *config) check() error {
-	checks := []func() error{c.checkMode, c.checkServer, c.checkVCenter, c.checkOVHcloud, c.checkProviders, c.checkRun, c.readPolicy}
+	checks := []func() error{c.checkMode, c.checkServer, c.checkRenewal, c.checkVCenter, c.checkOVHcloud, c.checkProviders, c.checkRun, c.readPolicy}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return err

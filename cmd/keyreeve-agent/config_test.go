@@ -180,6 +180,8 @@ func TestRefusedSettings(t *testing.T) {
 		"server: {socket: /s, bundle: /b, kmip: 'h:1'}\n":                   "a socket needs none",
 		"server: {url: 'http://h:1', bundle: /b, kmip: 'h:1'}\n":            "want https://HOST:PORT",
 		"server: {url: 'https://h', bundle: /b, kmip: 'h:1'}\n":             "want https://HOST:PORT",
+		least + "  renew_before: soon\n":                                    `server.renew_before: "soon": want a duration such as 720h, or off`,
+		least + "  renew_before: -1h\n":                                     "server.renew_before:",
 		"server: {socket: /s}\n":                                            "server.kmip: missing",
 		"server: {socket: /s, kmip: h}\n":                                   "want HOST:PORT",
 		"server: {socket: /s, kmip: 'kms:5696'}\novhcloud: {endpoint: e}\n": "ovhcloud.address: missing",

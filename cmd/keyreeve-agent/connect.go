@@ -34,6 +34,8 @@ type link struct {
 
 	providerMetrics *provider.Metrics
 
+	prove func(context.Context) error // that keys can be had; nil: vCenter's status is enough
+
 	state      *state // what run and apply hold for their whole life; nil: a command opens its own
 	unattended bool   // nobody sits at a terminal
 	server     *admin.Client
@@ -51,7 +53,9 @@ func (a *app) connect(o *options) (*link, error) {
 	if level == slog.LevelInfo {
 		level = slog.LevelWarn // a command says itself what it does
 	}
-	return &link{app: a, config: c, logger: a.newLogger(c, level)}, nil
+	l := &link{app: a, config: c, logger: a.newLogger(c, level)}
+	l.prove = l.proveIfEnrolled
+	return l, nil
 }
 
 func (a *app) newLogger(c *config, level slog.Level) *slog.Logger {
@@ -115,16 +119,25 @@ func (l *link) certificate(ctx context.Context) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
+	leaf, err := l.shown(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if got := certs.SHA256(leaf); got != status.Certificate.SHA256 {
+		return nil, &failure{Code: exitRefused, Err: fmt.Errorf("%w: %s shows the certificate with SHA-256 %s, the key server has %s", errOtherCertificate, l.config.Server.KMIP, got, status.Certificate.SHA256),
+			Hint: "see server.kmip; if it is right, somebody stands between"}
+	}
+	return leaf, nil
+}
+
+// shown is the certificate that the live server shows. Nothing vouches for it.
+func (l *link) shown(ctx context.Context) (*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
 	leaf, err := certs.FetchServerCertificate(ctx, l.config.Server.KMIP)
 	if err != nil {
 		return nil, &failure{Code: exitNotReached, Err: fmt.Errorf("reading the key server's certificate at %s: %w", l.config.Server.KMIP, err),
 			Hint: "see server.kmip, and whether this machine may reach it"}
-	}
-	if got := certs.SHA256(leaf); got != status.Certificate.SHA256 {
-		return nil, &failure{Code: exitRefused, Err: fmt.Errorf("%w: %s shows the certificate with SHA-256 %s, the key server has %s", errOtherCertificate, l.config.Server.KMIP, got, status.Certificate.SHA256),
-			Hint: "see server.kmip; if it is right, somebody stands between"}
 	}
 	return leaf, nil
 }

@@ -144,7 +144,7 @@ func (e *enforcement) run(ctx context.Context) (*policy.Plan, error) {
 func (e *enforcement) healthy() func(context.Context) error {
 	l := e.link
 	status := &pulse{every: statusEvery, now: l.app.now, ask: l.ready}
-	proof := &pulse{every: proofEvery, now: l.app.now, ask: l.prove}
+	proof := &pulse{every: proofEvery, now: l.app.now, ask: l.proveKeys}
 	return func(ctx context.Context) error {
 		if err := status.check(ctx); err != nil {
 			return err
@@ -255,7 +255,7 @@ func (e *enforcement) explain(r policy.Result) {
 	if err != nil {
 		return
 	}
-	l.say("hint: %s", provider.ExplainGenerate(seen, l.app.now(), l.prove(ctx)))
+	l.say("hint: %s", provider.ExplainGenerate(seen, l.app.now(), l.proveKeys(ctx)))
 }
 
 // tellEvery is how often a change that takes long is told of.

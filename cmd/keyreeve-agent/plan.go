@@ -26,7 +26,7 @@ const (
 
 // A planLine is one thing to do, or one that cannot be done now.
 type planLine struct {
-	Area string `json:"area"` // ovhcloud, provider, backup or machine
+	Area string `json:"area"` // ovhcloud, provider, certificate, backup or machine
 	Kind string `json:"kind"` // change, waiting, blocked, alarm or warning
 	What string `json:"what"`
 }
@@ -120,6 +120,9 @@ func (l *link) plan(ctx context.Context, machines *policy.Plan) (_ *plan, err er
 			return nil, err
 		}
 	}
+	if err := l.planCertificate(ctx, p); err != nil {
+		return nil, err
+	}
 	if err := l.planBackup(ctx, p); err != nil {
 		return nil, err
 	}
@@ -187,8 +190,8 @@ func (a *app) applyCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "apply", Short: "change what differs from the settings: at OVHcloud, in vCenter's key providers, at machines", Args: noArgs,
 		Long: `Does what plan prints, in this order: OVHcloud, whose firewall stands before all else;
-vCenter's key providers and the trust of both sides (mode register and enforce); a verified
-backup of the key server, if there is none, and the machines (mode enforce), first as many as
+vCenter's key providers and the trust of both sides; the key server's certificate, when it ends
+soon (mode register and enforce); a verified backup of the key server, if there is none, and the machines (mode enforce), first as many as
 limits.canary says, then the others, up to limits.changes. Run again, it changes nothing;
 broken off, the next run goes on. Every step at a machine is in the ledger of the state folder.
 
@@ -260,5 +263,5 @@ func (a *app) applyTrust(ctx context.Context, l *link) error {
 	if err != nil && !errors.Is(err, provider.ErrBlocked) {
 		return err
 	}
-	return nil
+	return l.renewIfDue(ctx)
 }

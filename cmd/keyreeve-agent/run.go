@@ -27,8 +27,10 @@ func (a *app) runCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "run", Short: "keep all of it true, and the key server told, until it is stopped", Args: noArgs,
 		Long: `Looks every run.every: brings OVHcloud's entry and vCenter's key providers up to
-date (mode register and enforce), tells the key server which keys are in use, and compares the machines with
-the policy, which it enforces (mode enforce): within its limits, windows and guards. A key server, vCenter or OVHcloud that does not
+date and renews the key server's certificate before it ends (mode register and
+enforce), tells the key server which keys are in use, and compares the machines with
+the policy, which it enforces (mode enforce): within its limits, windows and guards.
+A key server, vCenter or OVHcloud that does not
 answer is logged, is a metric, and is asked again; it ends nothing. The state folder
 is locked: a second agent on this machine does not start.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -74,6 +76,9 @@ func newWatch(l *link, reg prometheus.Registerer) *watch {
 			_, err := l.trustProviders(ctx, false)
 			return err
 		}})
+	}
+	if l.config.renews() {
+		w.parts = append(w.parts, part{"certificate", (&renewer{link: l}).pass})
 	}
 	if l.config.VCenter != nil {
 		w.parts = append(w.parts, part{"inventory", w.inventory})
@@ -242,7 +247,7 @@ func newRunMetrics(reg prometheus.Registerer) *runMetrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "keyreeve_agent", Name: name, Help: help}, []string{label})
 	}
 	m := &runMetrics{
-		up:       vec("part_up", "1 when the last pass of this part went well: ovhcloud, provider, inventory or policy.", "part"),
+		up:       vec("part_up", "1 when the last pass of this part went well: ovhcloud, provider, certificate, inventory or policy.", "part"),
 		success:  vec("last_success_timestamp_seconds", "When a pass of this part last went well.", "part"),
 		machines: vec("machines", "Machines, by how they are to the policy: in_sync, unruled, todo, waiting, blocked; and alarms.", "state"),
 		passes: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "keyreeve_agent", Name: "passes_total",

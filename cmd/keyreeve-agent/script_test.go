@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
@@ -51,7 +52,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exports": takeExports, "settings": writeSettings, "capture": programtest.Capture, "exits": programtest.Exits,
-			"health": health, "metric": metric, "foreign": foreign, "upload": upload,
+			"health": health, "metric": metric, "foreign": foreign, "upload": upload, "due": due,
 		},
 	})
 }
@@ -67,6 +68,18 @@ func takeExports(ts *testscript.TestScript, neg bool, args []string) {
 func writeSettings(ts *testscript.TestScript, _ bool, args []string) {
 	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
 	ts.Check(os.WriteFile(filepath.Clean(ts.MkAbs(args[1])), []byte(text), 0o600))
+}
+
+// due NAME puts how long the certificate still lasts, as certificate show -o json
+// has just told, into a variable: with that as server.renew_before it is due.
+func due(ts *testscript.TestScript, _ bool, args []string) {
+	var shown struct {
+		Ends string `json:"not_after"`
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &shown))
+	ends, err := time.Parse("2006-01-02 15:04:05Z", shown.Ends)
+	ts.Check(err)
+	ts.Setenv(args[0], time.Until(ends).String())
 }
 
 // health PORT TEXT waits until the agent's health says that.

@@ -111,6 +111,11 @@ func (c *certificates) Use(sha256 string) (admin.ServerCertificates, error) {
 	if err := c.reloader.Reload(); err != nil {
 		return all, errors.Join(err, exchange(c.folder.tls(), c.folder.otherTLS()))
 	}
+	// The mark has come along: left there, the next change would have this one
+	// pass for a staged one.
+	if err := os.Remove(filepath.Join(c.folder.tls(), filepath.Base(c.folder.stagedMark()))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return all, err
+	}
 	c.logger.Warn("the server has another certificate; clients that pinned the one before must be told",
 		"sha1", certs.SHA1(c.reloader.Leaf()), "sha256", certs.SHA256(c.reloader.Leaf()))
 	return c.Show()

@@ -18,7 +18,7 @@ type Stager interface {
 	Stage(ctx context.Context) ([]byte, error)
 	// Switch has the server show the staged certificate from the next handshake on.
 	Switch(ctx context.Context) error
-	// Rollback has it show the one from before Switch again, and forgets the
+	// Rollback has it show the one from before Switch again, and may forget the
 	// staged one. It is called before Switch too, and does no harm then.
 	Rollback(ctx context.Context) error
 	// Finish forgets the one from before.
@@ -30,6 +30,9 @@ type Rotation struct {
 	Server    Stager
 	Providers []Provider // that have the server, as desired
 	Alias     string     // of the server, in the desired state of each
+	// Verify judges the staged certificate; nil: each provider's Server has to
+	// trust it.
+	Verify func(staged *x509.Certificate) error
 	// Tell gives a firewall, as OVHcloud's, the new SHA-1 thumbprint and returns
 	// when it is in effect; nil: nobody has to be told.
 	Tell func(ctx context.Context, sha1 string) error
@@ -37,6 +40,8 @@ type Rotation struct {
 	Prove func(ctx context.Context) error
 	// UndoTimeout bounds the way back; 0: ten minutes.
 	UndoTimeout time.Duration
+	// Did is told of each step once it is done; nil: nobody asks.
+	Did func(step string)
 }
 
 // Rotated is what a Rotation did.
@@ -109,8 +114,19 @@ func (v *rotating) begin(ctx context.Context, out *Rotated) error {
 		if v.from, _, err = v.Sees(ctx, p.Name, v.aliases[p.Name]); err != nil {
 			return err
 		}
+		// Who stands between the two would see his own certificate stay.
+		if err := p.Server.Verify(v.from, v.cfg.Now()); err != nil {
+			return fmt.Errorf("the certificate that vCenter sees for server %s now: %w", v.aliases[p.Name], err)
+		}
 	}
 	return v.stage(ctx, out)
+}
+
+// did tells of a step that is done.
+func (v *rotating) did(format string, args ...any) {
+	if v.r.Did != nil {
+		v.r.Did(fmt.Sprintf(format, args...))
+	}
 }
 
 func (v *rotating) stage(ctx context.Context, out *Rotated) error {
@@ -122,9 +138,20 @@ func (v *rotating) stage(ctx context.Context, out *Rotated) error {
 		return fmt.Errorf("the staged certificate: %w", err)
 	}
 	out.From, out.To = v.from, v.to
+	if err := v.verify(); err != nil {
+		return errors.Join(err, v.r.Server.Rollback(context.WithoutCancel(ctx)))
+	}
+	v.did("the next certificate is staged: SHA-1 %s, until %s", certs.SHA1(v.to), date(v.to.NotAfter))
+	return nil
+}
+
+func (v *rotating) verify() error {
+	if v.r.Verify != nil {
+		return v.r.Verify(v.to)
+	}
 	for _, p := range v.r.Providers {
 		if err := p.Server.Verify(v.to, v.cfg.Now()); err != nil {
-			return errors.Join(fmt.Errorf("the staged certificate is not taken for key provider %s: %w", p.Name, err), v.r.Server.Rollback(context.WithoutCancel(ctx)))
+			return fmt.Errorf("the staged certificate is not taken for key provider %s: %w", p.Name, err)
 		}
 	}
 	return nil
@@ -140,29 +167,45 @@ func (v *rotating) forward(ctx context.Context, out *Rotated) error {
 			out.ToldAfter = true
 			v.cfg.Logger.Warn("the firewall did not take the new thumbprint before the switch; it is told again right after", "err", err)
 		}
+		if !out.ToldAfter {
+			v.did("the firewall has the new thumbprint")
+		}
 	}
 	for _, p := range v.r.Providers {
 		v.uploaded = append(v.uploaded, p)
 		if err := v.upload(ctx, p.Name, v.to.Raw); err != nil {
 			return err
 		}
+		v.did("vCenter's key provider %s has the new certificate", p.Name)
 	}
+	return v.change(ctx, out)
+}
+
+// change is from the switch on.
+func (v *rotating) change(ctx context.Context, out *Rotated) error {
 	began := v.cfg.Now()
 	if err := v.r.Server.Switch(ctx); err != nil {
 		return fmt.Errorf("switching to the new certificate: %w", err)
 	}
+	v.did("the server shows the new certificate")
 	if out.ToldAfter {
 		if err := v.r.Tell(ctx, certs.SHA1(v.to)); err != nil {
 			return fmt.Errorf("telling the firewall after the switch: %w", err)
 		}
+		v.did("the firewall has the new thumbprint, which it took only now")
 	}
 	if err := v.arrived(ctx, v.to); err != nil {
 		return err
 	}
 	out.Gap = v.cfg.Now().Sub(began)
-	if v.r.Prove != nil {
-		return v.r.Prove(ctx)
+	v.did("vCenter is connected, %s after the switch", out.Gap.Round(time.Millisecond))
+	if v.r.Prove == nil {
+		return nil
 	}
+	if err := v.r.Prove(ctx); err != nil {
+		return err
+	}
+	v.did("a key could be made and read")
 	return nil
 }
 
@@ -193,6 +236,7 @@ func (v *rotating) back(ctx context.Context, cause error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
+	v.did("a step has failed, so that all is put back: %v", cause)
 	var errs []error
 	if err := v.r.Server.Rollback(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("having the server show its old certificate: %w", err))
@@ -207,7 +251,9 @@ func (v *rotating) back(ctx context.Context, cause error) error {
 	}
 	errs = append(errs, v.arrived(ctx, v.from))
 	if err := errors.Join(errs...); err != nil {
+		v.did("going back has failed")
 		return fmt.Errorf("changing the server's certificate: %w; and going back has failed too, the server, vCenter and the firewall may disagree: %w", cause, err)
 	}
+	v.did("all is put back")
 	return fmt.Errorf("changing the server's certificate: %w; %w", cause, ErrRolledBack)
 }
