@@ -35,6 +35,8 @@ type link struct {
 	providerMetrics *provider.Metrics
 
 	state   *state // what run holds for its whole life; nil: a command opens its own
+	lease   *lease // of the vCenter; nil: it was not claimed
+	over    bool   // a person wants it claimed whoever has it
 	server  *admin.Client
 	ovh     *ovhcloud.Client
 	vcenter *session.Session
@@ -64,6 +66,7 @@ func (a *app) newLogger(c *config) *slog.Logger {
 func (l *link) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), reachTime)
 	defer cancel()
+	l.release(ctx)
 	if l.vcenter != nil {
 		if err := l.vcenter.Close(ctx); err != nil {
 			l.logger.Debug("ending the session", "err", err)

@@ -26,7 +26,7 @@ const (
 
 // A planLine is one thing to do, or one that cannot be done now.
 type planLine struct {
-	Area string `json:"area"` // ovhcloud, provider or machine
+	Area string `json:"area"` // agent, ovhcloud, provider or machine
 	Kind string `json:"kind"` // change, waiting, blocked, alarm or warning
 	What string `json:"what"`
 }
@@ -109,6 +109,9 @@ func (a *app) plan(cmd *cobra.Command, o *options) error {
 // plan compares all that the settings are about.
 func (l *link) plan(ctx context.Context) (*plan, error) {
 	p := &plan{InSync: true, Lines: []planLine{}}
+	if err := l.planClaim(ctx, p); err != nil {
+		return nil, err
+	}
 	if l.config.OVHcloud != nil {
 		if err := l.planOVH(ctx, p); err != nil {
 			return nil, err
@@ -158,19 +161,24 @@ func (l *link) planOVH(ctx context.Context, p *plan) error {
 }
 
 func (a *app) applyCommand(o *options) *cobra.Command {
-	dry := false
+	dry, over := false, false
 	cmd := &cobra.Command{
 		Use: "apply", Short: "change what differs from the settings at OVHcloud and in vCenter's key providers", Args: noArgs,
 		Long: `Does what plan prints of OVHcloud, whose firewall stands before all else, and then of
 vCenter's key providers (mode register and enforce). Run again, it changes nothing; broken off, the
-next run goes on. Machines are compared and not changed.`,
+next run goes on. Machines are compared and not changed. While another agent is
+active at the vCenter nothing is changed (exit code 7).`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dry {
 				return a.plan(cmd, o)
 			}
-			return a.with(cmd, o, func(ctx context.Context, l *link) error { return a.apply(ctx, o, l) })
+			return a.with(cmd, o, func(ctx context.Context, l *link) error {
+				l.over = over
+				return l.alone(func(ctx context.Context) error { return a.apply(ctx, o, l) })(ctx)
+			})
 		},
 	}
+	cmd.Flags().BoolVar(&over, "take-over", false, "change things though another agent is active at the vCenter: it is dead, or you have ended it")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "print the plan, and change nothing")
 	o.outputFlag(cmd)
 	return cmd

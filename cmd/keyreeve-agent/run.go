@@ -29,7 +29,8 @@ func (a *app) runCommand(o *options) *cobra.Command {
 date (mode register and enforce), tells the key server which keys are in use, and compares the machines with
 the policy. Machines are not changed. A key server, vCenter or OVHcloud that does not
 answer is logged, is a metric, and is asked again; it ends nothing. The state folder
-is locked: a second agent on this machine does not start.`,
+is locked: a second agent on this machine does not start. While one elsewhere is the
+vCenter's active agent, this one only reads.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := a.connect(o)
 			if err != nil {
@@ -63,16 +64,16 @@ func newWatch(l *link, reg prometheus.Registerer) *watch {
 	l.providerMetrics = provider.NewMetrics(reg)
 	l.ovhMetrics, l.vcenterMetrics = ovhcloud.NewMetrics(reg), session.NewMetrics(reg)
 	if l.config.OVHcloud != nil && l.config.Mode != session.Observe {
-		w.parts = append(w.parts, part{"ovhcloud", func(ctx context.Context) error {
+		w.parts = append(w.parts, part{"ovhcloud", l.alone(func(ctx context.Context) error {
 			_, err := l.registerAtOVH(ctx)
 			return err
-		}})
+		})})
 	}
 	if len(l.config.Providers) > 0 && l.config.Mode != session.Observe {
-		w.parts = append(w.parts, part{"provider", func(ctx context.Context) error {
+		w.parts = append(w.parts, part{"provider", l.alone(func(ctx context.Context) error {
 			_, err := l.trustProviders(ctx)
 			return err
-		}})
+		})})
 	}
 	if l.config.VCenter != nil {
 		w.parts = append(w.parts, part{"inventory", w.inventory})
