@@ -211,7 +211,11 @@ func (a *app) renewCertificate(ctx context.Context, l *link, now, dry bool) erro
 	if dry {
 		return l.dryRenewal(ctx, leaf)
 	}
-	out, err := l.renew(ctx, leaf, func(step string) { a.print("done: %s\n", program.Printable(step)) })
+	var out provider.Rotated
+	err = l.alone(func(ctx context.Context) (err error) {
+		out, err = l.renew(ctx, leaf, func(step string) { a.print("done: %s\n", program.Printable(step)) })
+		return err
+	})(ctx)
 	if err != nil {
 		return err
 	}

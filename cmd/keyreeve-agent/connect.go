@@ -37,6 +37,8 @@ type link struct {
 	prove func(context.Context) error // that keys can be had; nil: vCenter's status is enough
 
 	state      *state // what run and apply hold for their whole life; nil: a command opens its own
+	lease      *lease // of the vCenter; nil: it was not claimed
+	over       bool   // a person wants it claimed whoever has it
 	unattended bool   // nobody sits at a terminal
 	server     *admin.Client
 	ovh        *ovhcloud.Client
@@ -73,6 +75,7 @@ func (a *app) newLogger(c *config, level slog.Level) *slog.Logger {
 func (l *link) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), reachTime)
 	defer cancel()
+	l.release(ctx)
 	if l.vcenter != nil {
 		if err := l.vcenter.Close(ctx); err != nil {
 			l.logger.Debug("ending the session", "err", err)

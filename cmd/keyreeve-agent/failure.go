@@ -8,6 +8,7 @@ import (
 	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/internal/durable"
 	"github.com/keyreeve/keyreeve/internal/program"
+	"github.com/keyreeve/keyreeve/vsphere/claim"
 	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
 	"github.com/keyreeve/keyreeve/vsphere/provider"
 	"github.com/keyreeve/keyreeve/vsphere/session"
@@ -58,6 +59,8 @@ var answers = []struct {
 	{provider.ErrUntrusted, exitRefused, ""},
 	{ovhcloud.ErrNoEncryptionRight, exitRefused, ""},
 	{session.ErrLogin, exitRefused, ""},
+	{claim.ErrPrivilege, exitRefused, "keyreeve-agent roles prints the role for each mode"},
+	{claim.ErrLost, exitInUse, "see keyreeve-agent plan for who has it; what vCenter had begun goes on"},
 	{session.ErrCertificate, exitRefused, "if vCenter's certificate was changed, put its new fingerprint into vcenter.thumbprint; if not, somebody stands between"},
 	{durable.ErrLocked, exitInUse, "stop the other one first"},
 	{admin.ErrNotRunning, exitNotReached, "start the key server, or see server.socket or server.url"},

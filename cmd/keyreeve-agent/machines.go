@@ -53,7 +53,10 @@ func (l *link) facts(ctx context.Context, s *inventory.Snapshot) (f policy.Facts
 	if f.Paused, err = paused(l.config.policy.PauseFile); err != nil {
 		return f, err
 	}
-	f.Missing, err = l.missing(ctx)
+	if f.Missing, err = l.missing(ctx); err != nil {
+		return f, err
+	}
+	f.Another, err = l.another(ctx)
 	return f, err
 }
 

@@ -26,7 +26,7 @@ const (
 
 // A planLine is one thing to do, or one that cannot be done now.
 type planLine struct {
-	Area string `json:"area"` // ovhcloud, provider, certificate, backup or machine
+	Area string `json:"area"` // agent, ovhcloud, provider, certificate, backup or machine
 	Kind string `json:"kind"` // change, waiting, blocked, alarm or warning
 	What string `json:"what"`
 }
@@ -110,6 +110,9 @@ func (a *app) plan(cmd *cobra.Command, o *options) error {
 // that is known already.
 func (l *link) plan(ctx context.Context, machines *policy.Plan) (_ *plan, err error) {
 	p := &plan{InSync: true, Lines: []planLine{}}
+	if err := l.planClaim(ctx, p); err != nil {
+		return nil, err
+	}
 	if l.config.OVHcloud != nil {
 		if err := l.planOVH(ctx, p); err != nil {
 			return nil, err
@@ -185,7 +188,7 @@ func (l *link) planRight(ctx context.Context, service *ovhcloud.Service, p *plan
 }
 
 func (a *app) applyCommand(o *options) *cobra.Command {
-	dry := false
+	dry, over := false, false
 	w := word{}
 	cmd := &cobra.Command{
 		Use: "apply", Short: "change what differs from the settings: at OVHcloud, in vCenter's key providers, at machines", Args: noArgs,
@@ -196,14 +199,19 @@ limits.canary says, then the others, up to limits.changes. Run again, it changes
 broken off, the next run goes on. Every step at a machine is in the ledger of the state folder.
 
 A selection of machines that changed more than limits.jump since the last run is done only
-when a person confirms it: plan prints its digest.`,
+when a person confirms it: plan prints its digest. While another agent is active at the
+vCenter nothing is changed (exit code 7).`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dry {
 				return a.plan(cmd, o)
 			}
-			return a.with(cmd, o, func(ctx context.Context, l *link) error { return a.apply(ctx, o, l, w) })
+			return a.with(cmd, o, func(ctx context.Context, l *link) error {
+				l.over = over
+				return l.alone(func(ctx context.Context) error { return a.apply(ctx, o, l, w) })(ctx)
+			})
 		},
 	}
+	cmd.Flags().BoolVar(&over, "take-over", false, "change things though another agent is active at the vCenter: it is dead, or you have ended it")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "print the plan, and change nothing")
 	w.flags(cmd)
 	o.outputFlag(cmd)
@@ -218,10 +226,11 @@ func (w *word) flags(cmd *cobra.Command) {
 
 // apply does it, and looks again: what is printed at the end is what is.
 func (a *app) apply(ctx context.Context, o *options, l *link, w word) error {
-	if err := l.hold(); err != nil {
+	opened, err := l.openState()
+	if err != nil {
 		return err
 	}
-	defer l.state.close()
+	defer l.closeState(opened)
 	if err := a.applyTrust(ctx, l); err != nil {
 		return err
 	}

@@ -87,12 +87,12 @@ func (a *app) rekey(ctx context.Context, o *options, l *link, r rekey) error {
 	if l.config.Mode != session.Enforce {
 		return &failure{Code: exitRefused, Err: fmt.Errorf("mode %s changes no machines", l.config.Mode), Hint: "set mode: enforce"}
 	}
-	if err := l.hold(); err != nil {
-		return err
-	}
-	defer l.state.close()
 	r.demand = r.demanded
-	p, err := l.changeMachines(ctx, r.word)
+	return l.alone(func(ctx context.Context) error { return a.rekeyMachines(ctx, o, l, r.word) })(ctx)
+}
+
+func (a *app) rekeyMachines(ctx context.Context, o *options, l *link, w word) error {
+	p, err := l.changeMachines(ctx, w)
 	if err != nil || p == nil {
 		return err
 	}

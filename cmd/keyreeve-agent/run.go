@@ -32,7 +32,8 @@ enforce), tells the key server which keys are in use, and compares the machines 
 the policy, which it enforces (mode enforce): within its limits, windows and guards.
 A key server, vCenter or OVHcloud that does not
 answer is logged, is a metric, and is asked again; it ends nothing. The state folder
-is locked: a second agent on this machine does not start.`,
+is locked: a second agent on this machine does not start. While one elsewhere is the
+vCenter's active agent, this one only reads.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := a.connect(o)
 			if err != nil {
@@ -66,19 +67,19 @@ func newWatch(l *link, reg prometheus.Registerer) *watch {
 	l.providerMetrics = provider.NewMetrics(reg)
 	l.ovhMetrics, l.vcenterMetrics = ovhcloud.NewMetrics(reg), session.NewMetrics(reg)
 	if l.config.OVHcloud != nil && l.config.Mode != session.Observe {
-		w.parts = append(w.parts, part{"ovhcloud", func(ctx context.Context) error {
+		w.parts = append(w.parts, part{"ovhcloud", l.alone(func(ctx context.Context) error {
 			_, err := l.registerAtOVH(ctx)
 			return err
-		}})
+		})})
 	}
 	if l.config.hasProviders() && l.config.Mode != session.Observe {
-		w.parts = append(w.parts, part{"provider", func(ctx context.Context) error {
+		w.parts = append(w.parts, part{"provider", l.alone(func(ctx context.Context) error {
 			_, err := l.trustProviders(ctx, false)
 			return err
-		}})
+		})})
 	}
 	if l.config.renews() {
-		w.parts = append(w.parts, part{"certificate", (&renewer{link: l}).pass})
+		w.parts = append(w.parts, part{"certificate", l.alone((&renewer{link: l}).pass)})
 	}
 	if l.config.VCenter != nil {
 		w.parts = append(w.parts, part{"inventory", w.inventory})
@@ -91,10 +92,11 @@ func newWatch(l *link, reg prometheus.Registerer) *watch {
 
 // serve watches until ctx ends.
 func (a *app) serve(ctx context.Context, l *link) (err error) {
-	if err = l.hold(); err != nil {
+	opened, err := l.openState()
+	if err != nil {
 		return err
 	}
-	defer l.state.close()
+	defer l.closeState(opened)
 	l.unattended, l.logger = true, a.newLogger(l.config, l.config.Log.level())
 	reg := prometheus.NewRegistry()
 	w := newWatch(l, reg)
@@ -207,15 +209,24 @@ func (w *watch) inventory(ctx context.Context) error {
 }
 
 // policy brings the machines to it (mode enforce), and counts how far they are
-// from it.
-func (w *watch) policy(ctx context.Context) error {
-	p, failed := w.link.changeMachines(ctx, word{})
-	if p == nil && failed == nil {
-		p, failed = w.link.judgeMachines(ctx)
+// from it, also where another agent is the one that changes them.
+func (w *watch) policy(ctx context.Context) (failed error) {
+	l := w.link
+	var p *policy.Plan
+	if l.config.Mode == session.Enforce {
+		failed = l.alone(func(ctx context.Context) (err error) {
+			p, err = l.changeMachines(ctx, word{})
+			return err
+		})(ctx)
 	}
-	if p != nil {
-		w.metrics.plan(p)
+	if p == nil {
+		seen, err := l.judgeMachines(ctx)
+		if err != nil {
+			return errors.Join(failed, err)
+		}
+		p = seen
 	}
+	w.metrics.plan(p)
 	return failed
 }
 

@@ -31,12 +31,6 @@ func openState(dir string) (*state, error) {
 	return &state{dir, lock}, nil
 }
 
-// hold locks the state folder for a command that changes something.
-func (l *link) hold() (err error) {
-	l.state, err = openState(l.config.StateDir)
-	return err
-}
-
 func (s *state) close() { _ = s.lock.Unlock() }
 
 // reports says which reports this installation has made.
@@ -54,27 +48,50 @@ type reportNumber struct {
 // nextReport counts. The number is on the disk before it is used: one that was
 // used twice would be taken for the first one, sent again.
 func (s *state) nextReport(vcenter string) (n reportNumber, err error) {
-	path := filepath.Join(s.dir, "reports.json")
-	r := reports{}
+	r, err := readReports(s.dir)
+	if err != nil {
+		return n, err
+	}
+	r.Numbers[vcenter]++
+	return reportNumber{r.Instance, r.Numbers[vcenter]}, s.write(r)
+}
+
+// instance names this installation, from now on and for good.
+func (s *state) instance() (string, error) {
+	r, err := readReports(s.dir)
+	if err != nil {
+		return "", err
+	}
+	return r.Instance, s.write(r)
+}
+
+// readReports reads without the lock, too. Where nothing was written the
+// instance is a new one each time.
+func readReports(dir string) (r reports, err error) {
+	path := filepath.Join(dir, "reports.json")
 	data, err := durable.ReadFile(durable.OS, path, 1<<20)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		r.Instance = uuid()
 	case err != nil:
-		return n, err
+		return r, err
 	default:
 		if err := json.Unmarshal(data, &r); err != nil || r.Instance == "" {
-			return n, fmt.Errorf("%s is damaged: remove it, and have the vCenter assigned to this agent again", path)
+			return r, fmt.Errorf("%s is damaged: remove it, and have the vCenter assigned to this agent again", path)
 		}
 	}
 	if r.Numbers == nil {
 		r.Numbers = map[string]uint64{}
 	}
-	r.Numbers[vcenter]++
-	if data, err = json.Marshal(r); err != nil {
-		return n, err
+	return r, nil
+}
+
+func (s *state) write(r reports) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
 	}
-	return reportNumber{r.Instance, r.Numbers[vcenter]}, durable.WriteFile(durable.OS, path, data, 0o600)
+	return durable.WriteFile(durable.OS, filepath.Join(s.dir, "reports.json"), data, 0o600)
 }
 
 // uuid is a random one, version 4.
