@@ -99,6 +99,7 @@ type VCenter struct {
 	policies  policies
 	watches   watches
 	files     files
+	sealed    sealed
 	answers   map[string]map[string]bool // calls of the overlay's, by type; fixed once it is installed
 
 	ctx     context.Context // of work in the background; ends with Close
