@@ -30,7 +30,7 @@ type flags struct {
 	vms, hosts, clusters, vcenters int
 	faults                         []string
 	readyFile                      string
-	trusted                        bool
+	trusted, rebuilt               bool
 	openFirewall                   bool
 	timeout                        time.Duration
 }
@@ -81,6 +81,7 @@ func (a *app) root() *cobra.Command {
 	cmd.Flags().StringArrayVar(&f.faults, "fault", nil, "what goes wrong on the way to the key server: refuse, hang, wrong-certificate, delay=2s, drop=100 (bytes)")
 	cmd.Flags().StringVar(&f.readyFile, "ready-file", "", "write the exports to this file once the lab is up")
 	cmd.Flags().BoolVar(&f.trusted, "trusted", false, "set up OVHcloud, the key provider, and trust both ways first")
+	cmd.Flags().BoolVar(&f.rebuilt, "rebuilt", false, "encrypt the first vCenter's machines, and give them, locked, to a further one, as after the loss of the first (with --trusted)")
 	cmd.Flags().BoolVar(&f.openFirewall, "open-firewall", false, "let vCenter reach the key server before OVHcloud was told")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	demo := &cobra.Command{

@@ -7,9 +7,13 @@ import (
 	"path"
 	"sync"
 
+	"github.com/vmware/govmomi/crypto"
+	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -121,6 +125,45 @@ func (s *sealed) show(ctx *simulator.Context, vm *simulator.VirtualMachine) bool
 	ctx.WithLock(vm, func() { vm.Config = config })
 	delete(s.configs, vm.Self)
 	return true
+}
+
+// EncryptAll encrypts every machine over the API, home and disks, each under a
+// key of its own.
+func (v *VCenter) EncryptAll(ctx context.Context, provider string) error {
+	vim, err := v.Client(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = vim.Logout(context.WithoutCancel(ctx)) }()
+	keys, err := crypto.GetManagerKmip(vim.Client)
+	if err != nil {
+		return err
+	}
+	list, err := find.NewFinder(vim.Client).VirtualMachineList(ctx, "/...")
+	if err != nil {
+		return err
+	}
+	for _, vm := range list {
+		made, err := methods.GenerateKey(ctx, vim, &types.GenerateKey{This: keys.Reference(), KeyProvider: &types.KeyProviderId{Id: provider}})
+		if err != nil {
+			return err
+		}
+		if !made.Returnval.Success {
+			return fmt.Errorf("making a key for %s: %s", vm.InventoryPath, made.Returnval.Reason)
+		}
+		var m mo.VirtualMachine
+		if err := property.DefaultCollector(vim.Client).RetrieveOne(ctx, vm.Reference(), []string{"config"}, &m); err != nil {
+			return err
+		}
+		task, err := vm.Reconfigure(ctx, EncryptSpec(m.Config, EncryptionPolicyID, made.Returnval.KeyId))
+		if err == nil {
+			err = task.Wait(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("encrypting %s: %w", vm.InventoryPath, err)
+		}
+	}
+	return nil
 }
 
 // Rebuild adds a vCenter that takes over the machines of another one of this
