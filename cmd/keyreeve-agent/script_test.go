@@ -116,8 +116,10 @@ func takeExports(ts *testscript.TestScript, _ bool, args []string) {
 			}
 		}
 	}
-	host, _, _ := strings.Cut(strings.TrimPrefix(ts.Getenv("GOVC_URL"), "https://"), "/")
-	ts.Setenv("VCENTER", host)
+	for _, which := range []string{"", "_2"} {
+		host, _, _ := strings.Cut(strings.TrimPrefix(ts.Getenv("GOVC_URL"+which), "https://"), "/")
+		ts.Setenv("VCENTER"+which, host)
+	}
 }
 
 // writeSettings FROM TO puts the values of variables into a file of settings.

@@ -45,27 +45,41 @@ type reportNumber struct {
 	Number   uint64
 }
 
+const reportsFile = "reports.json"
+
+// readReports reads what nextReport wrote; without an instance: nothing yet.
+func readReports(dir string) (r reports, err error) {
+	path := filepath.Join(dir, reportsFile)
+	data, err := durable.ReadFile(durable.OS, path, 1<<20)
+	if errors.Is(err, os.ErrNotExist) {
+		return r, nil
+	}
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(data, &r); err != nil || r.Instance == "" {
+		return r, fmt.Errorf("%s is damaged: remove it, and have the vCenter assigned to this agent again", path)
+	}
+	return r, nil
+}
+
 // nextReport counts. The number is on the disk before it is used: one that was
 // used twice would be taken for the first one, sent again.
 func (s *state) nextReport(vcenter string) (n reportNumber, err error) {
-	path := filepath.Join(s.dir, "reports.json")
-	r := reports{}
-	data, err := durable.ReadFile(durable.OS, path, 1<<20)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		r.Instance = uuid()
-	case err != nil:
+	path := filepath.Join(s.dir, reportsFile)
+	r, err := readReports(s.dir)
+	if err != nil {
 		return n, err
-	default:
-		if err := json.Unmarshal(data, &r); err != nil || r.Instance == "" {
-			return n, fmt.Errorf("%s is damaged: remove it, and have the vCenter assigned to this agent again", path)
-		}
+	}
+	if r.Instance == "" {
+		r.Instance = uuid()
 	}
 	if r.Numbers == nil {
 		r.Numbers = map[string]uint64{}
 	}
 	r.Numbers[vcenter]++
-	if data, err = json.Marshal(r); err != nil {
+	data, err := json.Marshal(r)
+	if err != nil {
 		return n, err
 	}
 	return reportNumber{r.Instance, r.Numbers[vcenter]}, durable.WriteFile(durable.OS, path, data, 0o600)
