@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net/http"
@@ -69,7 +70,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exports": takeExports, "settings": writeSettings, "capture": capture, "exits": exits,
-			"health": health, "metric": metric,
+			"health": health, "metric": metric, "killed": killed,
 		},
 	})
 }
@@ -91,6 +92,34 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// killed PATTERN COMMAND... runs a command, and kills it, as a power cut would,
+// once it has written a line to its standard error that fits.
+func killed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: killed PATTERN COMMAND...")
+	}
+	pattern := regexp.MustCompile(args[0])
+	c := exec.Command("/usr/bin/env", args[1:]...) // which looks for it in the script's path
+	c.Dir = ts.MkAbs(".")
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "KEYREEVE_AGENT_VCENTER_PASSWORD"} {
+		c.Env = append(c.Env, name+"="+ts.Getenv(name))
+	}
+	problems, err := c.StderrPipe()
+	ts.Check(err)
+	ts.Check(c.Start())
+	said, hit := "", false
+	for lines := bufio.NewScanner(problems); lines.Scan(); {
+		said += lines.Text() + "\n"
+		if pattern.MatchString(lines.Text()) && !hit {
+			hit = true
+			ts.Check(c.Process.Kill())
+		}
+	}
+	if err := c.Wait(); err == nil || !hit {
+		ts.Fatalf("it ended by itself (%v):\n%s", err, said)
 	}
 }
 

@@ -112,9 +112,34 @@ func (l *link) look(ctx context.Context, v *lockedView) error {
 		return err
 	}
 	v.facts = recovery.Facts{Snapshot: snapshot, Keys: keys, Backup: v.backup, Ours: l.ours(snapshot), Groups: groups, Now: l.app.now()}
+	if err := l.details(ctx, &v.facts); err != nil {
+		return err
+	}
 	v.Locked = recovery.Diagnose(v.facts)
 	if len(v.choice) > 0 {
 		v.Locked = slices.DeleteFunc(v.Locked, func(m recovery.Machine) bool { return !slices.Contains(v.choice, m.Ref) })
+	}
+	return nil
+}
+
+// details asks for what a list of keys does not say, of those that are in the
+// way: until when one can be brought back, and why it was revoked.
+func (l *link) details(ctx context.Context, f *recovery.Facts) error {
+	named := map[string]bool{}
+	for _, m := range recovery.Diagnose(*f) {
+		for _, k := range m.Keys {
+			named[k.ID] = !m.Ready()
+		}
+	}
+	for i, k := range f.Keys {
+		if !named[k.UniqueIdentifier] || k.State == "Active" {
+			continue
+		}
+		key, err := l.server.Key(ctx, k.UniqueIdentifier)
+		if err != nil {
+			return err
+		}
+		f.Keys[i] = key
 	}
 	return nil
 }
