@@ -39,6 +39,8 @@ type config struct {
 
 	PolicyNode ast.Node       `yaml:"policy"` // is read into the next
 	policy     *policy.Policy // nil: the settings have none
+
+	text string // of the file
 }
 
 // runConfig is how often run looks, and where it is watched.
@@ -109,6 +111,7 @@ func (a *app) settingsOf(o *options) (*config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", errConfig, path, err)
 	}
+	c.text = string(data)
 	return c, nil
 }
 

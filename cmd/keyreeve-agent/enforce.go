@@ -57,8 +57,8 @@ type enforcement struct {
 	told      map[string]time.Time // by Ref: when its progress was, or its task began
 }
 
-// look is for plans: it reads what earlier runs have left, and writes nothing.
-func (l *link) look() (*enforcement, error) {
+// looking is for plans: it reads what earlier runs have left, and writes nothing.
+func (l *link) looking() (*enforcement, error) {
 	memory, err := policy.ReadMemory(durable.OS, filepath.Join(l.config.StateDir, memoryFile))
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (l *link) look() (*enforcement, error) {
 
 // enforcement is for changes. The state folder is locked already.
 func (l *link) enforcement(w word) (*enforcement, error) {
-	e, err := l.look()
+	e, err := l.looking()
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ import (
 
 // judgeMachines compares the vCenter with the policy, and changes nothing.
 func (l *link) judgeMachines(ctx context.Context) (*policy.Plan, error) {
-	e, err := l.look()
+	e, err := l.looking()
 	if err != nil {
 		return nil, err
 	}

@@ -118,7 +118,7 @@ func (a *app) tellRekey(o *options, p *policy.Plan) error {
 
 // showRekey prints what would be done.
 func (a *app) showRekey(ctx context.Context, o *options, l *link, r rekey) error {
-	e, err := l.look()
+	e, err := l.looking()
 	if err != nil {
 		return err
 	}

@@ -198,6 +198,7 @@ func (w *watch) inventory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.link.keep(ctx, snapshot)
 	taken, reported := w.link.report(ctx, snapshot)
 	keys, err := w.link.keys(ctx)
 	if err != nil {

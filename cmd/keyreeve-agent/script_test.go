@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -8,7 +9,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +55,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exports": takeExports, "settings": writeSettings, "capture": programtest.Capture, "exits": programtest.Exits,
-			"health": health, "metric": metric, "foreign": foreign, "upload": upload, "due": due,
+			"health": health, "metric": metric, "foreign": foreign, "upload": upload, "due": due, "killed": killed,
 		},
 	})
 }
@@ -60,8 +63,38 @@ func TestScripts(t *testing.T) {
 // takeExports FILE [agent] takes over what a lab exports, and where its vCenter is.
 func takeExports(ts *testscript.TestScript, neg bool, args []string) {
 	programtest.Exports(ts, neg, args)
-	host, _, _ := strings.Cut(strings.TrimPrefix(ts.Getenv("GOVC_URL"), "https://"), "/")
-	ts.Setenv("VCENTER", host)
+	for _, which := range []string{"", "_2"} {
+		host, _, _ := strings.Cut(strings.TrimPrefix(ts.Getenv("GOVC_URL"+which), "https://"), "/")
+		ts.Setenv("VCENTER"+which, host)
+	}
+}
+
+// killed PATTERN COMMAND... runs a command, and kills it, as a power cut would,
+// once it has written a line to its standard error that fits.
+func killed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: killed PATTERN COMMAND...")
+	}
+	pattern := regexp.MustCompile(args[0])
+	c := exec.Command("/usr/bin/env", args[1:]...) // which looks for it in the script's path
+	c.Dir = ts.MkAbs(".")
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "KEYREEVE_AGENT_VCENTER_PASSWORD"} {
+		c.Env = append(c.Env, name+"="+ts.Getenv(name))
+	}
+	problems, err := c.StderrPipe()
+	ts.Check(err)
+	ts.Check(c.Start())
+	said, hit := "", false
+	for lines := bufio.NewScanner(problems); lines.Scan(); {
+		said += lines.Text() + "\n"
+		if pattern.MatchString(lines.Text()) && !hit {
+			hit = true
+			ts.Check(c.Process.Kill())
+		}
+	}
+	if err := c.Wait(); err == nil || !hit {
+		ts.Fatalf("it ended by itself (%v):\n%s", err, said)
+	}
 }
 
 // writeSettings FROM TO puts the values of variables into a file of settings.

@@ -21,6 +21,9 @@ func (a *app) lab(ctx context.Context, f *flags) (err error) {
 			return err
 		}
 	}
+	if f.rebuilt && !f.trusted {
+		return usage("--rebuilt needs --trusted: without it there is nothing to lose")
+	}
 	w, err := world(ctx, f)
 	if err != nil {
 		return err
@@ -28,6 +31,11 @@ func (a *app) lab(ctx context.Context, f *flags) (err error) {
 	defer func() { err = errors.Join(err, w.Close()) }()
 	if f.trusted {
 		if err := trust(ctx, w); err != nil {
+			return err
+		}
+	}
+	if f.rebuilt {
+		if err := a.rebuild(ctx, w); err != nil {
 			return err
 		}
 	}
@@ -46,6 +54,21 @@ func (a *app) lab(ctx context.Context, f *flags) (err error) {
 	}
 	a.print("\n# the lab is up; Ctrl-C ends it and removes everything\n")
 	<-ctx.Done()
+	return nil
+}
+
+// rebuild adds a vCenter in place of the first one, as good as lost. It sees
+// nothing of the machines' configurations, which is the harder case.
+func (a *app) rebuild(ctx context.Context, w *vspheretest.World) error {
+	lost := w.VCenters[0]
+	if err := lost.EncryptAll(ctx, "keyreeve"); err != nil {
+		return fmt.Errorf("encrypting all machines: %w", err)
+	}
+	_, locked, err := w.Rebuild(ctx, lost, vspheretest.Adoption{HideConfig: true})
+	if err != nil {
+		return fmt.Errorf("rebuilding the vCenter: %w", err)
+	}
+	a.print("# vCenter %d has the machines of vCenter 1; locked: %d\n", len(w.VCenters), locked)
 	return nil
 }
 
@@ -90,7 +113,7 @@ func exports(ctx context.Context, w *vspheretest.World) (string, error) {
 	fmt.Fprintf(&b, "# vCenter (simulated): https://%s%s\n", vc.URL.Host, vc.URL.Path)
 	fmt.Fprintf(&b, "export GOVC_URL=https://%s%s GOVC_USERNAME=%s GOVC_PASSWORD=%s GOVC_INSECURE=true\n", vc.URL.Host, vc.URL.Path, user, password)
 	for i, other := range w.VCenters[1:] {
-		fmt.Fprintf(&b, "# vCenter %d: https://%s%s, the same user and password\n", i+2, other.URL.Host, other.URL.Path)
+		fmt.Fprintf(&b, "# vCenter %d, the same user and password\nexport GOVC_URL_%d=https://%s%s\n", i+2, i+2, other.URL.Host, other.URL.Path)
 	}
 	fmt.Fprintf(&b, "# key server: %s\n", w.KMS.Addr())
 	host, port, _ := net.SplitHostPort(w.KMS.Addr())

@@ -49,7 +49,7 @@ type flags struct {
 	vms, hosts, clusters, vcenters int
 	faults                         []string
 	readyFile                      string
-	trusted                        bool
+	trusted, rebuilt               bool
 	openFirewall, noRight          bool
 	timeout                        time.Duration
 }
@@ -86,6 +86,7 @@ func (a *app) root() *cobra.Command {
 	cmd.Flags().StringArrayVar(&f.faults, "fault", nil, "what goes wrong on the way to the key server: refuse, hang, wrong-certificate, delay=2s, drop=100 (bytes)")
 	cmd.Flags().StringVar(&f.readyFile, "ready-file", "", "write the exports to this file once the lab is up")
 	cmd.Flags().BoolVar(&f.trusted, "trusted", false, "set up OVHcloud, the key provider, and trust both ways first")
+	cmd.Flags().BoolVar(&f.rebuilt, "rebuilt", false, "encrypt the first vCenter's machines, and give them, locked, to a further one, as after the loss of the first (with --trusted)")
 	cmd.Flags().BoolVar(&f.openFirewall, "open-firewall", false, "let vCenter reach the key server before OVHcloud was told")
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return commands.Usage(cmd, "%w", err) })
 	cmd.Flags().BoolVar(&f.noRight, "no-encryption-right", false, "OVHcloud's users may not manage encryption")

@@ -123,14 +123,24 @@ func (a *Authority) enrol(name, group string) (*tls.Certificate, error) {
 	return &cert, a.Registry.Put(issued.Client)
 }
 
-// SignCSR enrols a client by its signing request, in a group of its own name,
-// and returns its certificate in PEM.
+// SignCSR enrols a client by its signing request, in a group of its own name, or
+// renews it, and returns its certificate in PEM.
 func (a *Authority) SignCSR(name string, csr []byte) ([]byte, error) {
 	issued, err := a.ca.SignCSR(certs.ClientRequest{Name: name, Group: name}, csr)
 	if err != nil {
 		return nil, err
 	}
-	return issued.CertificatePEM(), a.Registry.Put(issued.Client)
+	record := issued.Client
+	if have, ok := a.Registry.Get(name); ok { // renewed: its group and the certificates so far stay
+		leaf, err := certs.ParseCertificate(issued.CertificatePEM())
+		if err != nil {
+			return nil, err
+		}
+		if record, err = have.WithCertificate(leaf, time.Now(), have.Expires()); err != nil {
+			return nil, err
+		}
+	}
+	return issued.CertificatePEM(), a.Registry.Put(record)
 }
 
 // Pin enrols a client by its own certificate, in a group of its own name.

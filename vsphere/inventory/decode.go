@@ -42,6 +42,7 @@ var vmProperties = []string{
 	"config.keyId", "config.migrateEncryption", "config.hardware.device", "config.files.vmPathName",
 	"guest.ipAddress", "guest.net", "runtime.powerState", "runtime.connectionState", "runtime.cryptoState",
 	"runtime.host", "runtime.faultToleranceState", "summary.storage", "summary.config.product",
+	"summary.config.uuid", "summary.config.instanceUuid", "summary.config.vmPathName",
 }
 
 // vmOf makes a machine of what was read. A machine without a configuration is
@@ -50,7 +51,8 @@ var vmProperties = []string{
 func vmOf(o types.ObjectContent, t *tree) VM {
 	p := propsOf(o)
 	v := VM{
-		Ref: o.Obj.Value, Name: get[string](p, "name"), Path: t.vmPath(p),
+		Ref: o.Obj.Value, Name: get[string](p, "name"), Path: t.vmPath(p), File: get[string](p, "summary.config.vmPathName"),
+		BIOS: get[string](p, "summary.config.uuid"), Instance: get[string](p, "summary.config.instanceUuid"),
 		Readable:   p.has("config.uuid") && p.has("config.hardware.device"),
 		Locked:     get[string](p, "runtime.cryptoState") == string(types.VirtualMachineCryptoStateLocked),
 		Connection: string(get[types.VirtualMachineConnectionState](p, "runtime.connectionState")),

@@ -63,11 +63,12 @@ func (k Key) String() string {
 
 // A VM is a virtual machine or a template. Ref is its managed object id. When
 // it is not Readable, all that comes from its configuration is empty and means
-// nothing.
+// nothing, but for what vCenter remembers by itself: UUIDs and File.
 type VM struct {
 	Ref  string `json:"ref"`
 	Name string `json:"name"`
 	Path string `json:"path"` // as /datacenter/vm/folder/name; empty: not known
+	File string `json:"file"` // of its configuration, as [datastore] folder/name.vmx
 
 	Readable   bool     `json:"readable"`
 	Locked     bool     `json:"locked,omitempty"`

@@ -43,6 +43,7 @@ var added = map[Mode][]Privilege{
 	Register: {
 		{"Cryptographer.ManageKeyServers", "add key providers, make trust, read their status"},
 		{"Cryptographer.ManageKeys", "make a key to prove a provider, ask for the status of keys"},
+		{"Cryptographer.RegisterVM", "unlock machines whose keys are there again"},
 		{"Global.ManageCustomFields", "make the attribute that says which agent is active"},
 		{"Global.SetCustomField", "write into it"},
 	},
@@ -51,7 +52,6 @@ var added = map[Mode][]Privilege{
 		{"Cryptographer.EncryptNew", "and give them a first key"},
 		{"Cryptographer.Recrypt", "give encrypted machines new keys"},
 		{"Cryptographer.RegisterHost", "put hosts into encryption mode"},
-		{"Cryptographer.RegisterVM", "unlock machines whose keys are there again"},
 		{"VirtualMachine.Config.Settings", "encrypted vMotion"},
 		{"VirtualMachine.Config.EditDevice", "disks and their storage policies"},
 		{"VirtualMachine.Config.UpgradeVirtualHardware", "when the policy asks for newer hardware"},

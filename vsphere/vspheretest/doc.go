@@ -24,6 +24,7 @@
 //	connector.go   who speaks KMIP; ours by default, another client in tests
 //	network.go     the way to the servers, with a firewall and faults
 //	vm*.go         machines: create, reconfigure, clone, power, unlock
+//	adopt.go       a vCenter in place of one that was lost
 //	host.go        what hosts remember, and what they forget at a reboot
 //	policy.go      storage policies
 //

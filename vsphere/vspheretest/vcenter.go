@@ -2,6 +2,7 @@ package vspheretest
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -99,6 +100,7 @@ type VCenter struct {
 	policies  policies
 	watches   watches
 	files     files
+	sealed    sealed
 	answers   map[string]map[string]bool // calls of the overlay's, by type; fixed once it is installed
 
 	ctx     context.Context // of work in the background; ends with Close
@@ -134,6 +136,7 @@ func (v *VCenter) create() error {
 	v.model = simulator.VPX()
 	v.model.Host, v.model.Cluster, v.model.ClusterHost, v.model.Machine = 0, o.Clusters, o.Hosts, 0
 	v.model.Autostart = false
+	v.model.ServiceContent.About.InstanceUuid = instanceUUID() // the simulator's is the same for all
 	if err := v.model.Create(); err != nil {
 		return err
 	}
@@ -156,6 +159,14 @@ func (v *VCenter) create() error {
 		go v.poll()
 	}
 	return nil
+}
+
+// instanceUUID names a vCenter for good.
+func instanceUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // Close ends the API, waits for what is under way, and forgets all keys.

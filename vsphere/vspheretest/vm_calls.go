@@ -106,8 +106,7 @@ func (v *VCenter) powerOn(ctx *simulator.Context, req *types.PowerOnVM_Task) *fa
 	if req.Host != nil {
 		ctx.Map.AtomicUpdate(ctx, vm, []types.PropertyChange{{Name: "runtime.host", Val: *req.Host}})
 	}
-	m := look(ctx, vm)
-	if f := v.unlock(ctx, vm, &m); f != nil {
+	if f := v.unlockWhole(ctx, vm); f != nil {
 		return f
 	}
 	body := vm.PowerOnVMTask(ctx, req).(*methods.PowerOnVM_TaskBody)
@@ -115,6 +114,18 @@ func (v *VCenter) powerOn(ctx *simulator.Context, req *types.PowerOnVM_Task) *fa
 		return fail(&types.InvalidState{}, "%s", body.Fault_.String)
 	}
 	_, f := await(ctx, body.Res.Returnval)
+	return f
+}
+
+// unlockWhole is unlock for a machine whose configuration may be hidden; it is
+// seen again once the machine is unlocked.
+func (v *VCenter) unlockWhole(ctx *simulator.Context, vm *simulator.VirtualMachine) *failure {
+	hidden := v.sealed.show(ctx, vm)
+	m := look(ctx, vm)
+	f := v.unlock(ctx, vm, &m)
+	if f != nil && hidden {
+		v.sealed.hide(ctx, vm)
+	}
 	return f
 }
 
@@ -155,8 +166,7 @@ func (m *machines) CryptoUnlockTask(ctx *simulator.Context, req *types.CryptoUnl
 		if !ok {
 			return nil, notFound(req.This)
 		}
-		state := look(own, vm)
-		return nil, v.unlock(own, vm, &state)
+		return nil, v.unlockWhole(own, vm)
 	})
 	return &methods.CryptoUnlock_TaskBody{Res: &types.CryptoUnlock_TaskResponse{Returnval: ref}}
 }
