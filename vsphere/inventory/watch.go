@@ -23,7 +23,7 @@ type Change struct {
 	VMs  []VM     // that changed or came, read anew
 	Gone []string // Refs of those that are not there any more
 	// Full asks for a whole Read: something lies where the snapshot knows
-	// nothing.
+	// nothing, or what it has read could not be read of these.
 	Full bool
 
 	unseen []string
@@ -141,11 +141,21 @@ func (w *watcher) tell(ctx context.Context) error {
 	}
 	facts := &Snapshot{Unread: map[Facts]string{}, Policies: w.s.Policies}
 	w.r.fill(ctx, facts, vms)
-	c := Change{VMs: vms, Gone: slices.Sorted(maps.Keys(w.gone)), Full: facts.Unread[Folders] != "", unseen: w.c.unseen}
+	c := Change{VMs: vms, Gone: slices.Sorted(maps.Keys(w.gone)), Full: blinder(facts, w.s), unseen: w.c.unseen}
 	w.c.unseen = nil
 	clear(w.pending)
 	clear(w.gone)
 	return w.fn(c)
+}
+
+// blinder tells whether something was not read that was read before.
+func blinder(now, before *Snapshot) bool {
+	for facts := range now.Unread {
+		if before.Unread[facts] == "" {
+			return true
+		}
+	}
+	return false
 }
 
 // With returns the snapshot as it is after a change. Its Time stays: nothing
