@@ -88,11 +88,11 @@ func TestEnvironmentOverFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Mode != session.Enforce || c.Server != (serverConfig{Socket: "/s", KMIP: "h:1"}) || c.VCenter.Thumbprint != "AA" || c.VCenter.CAFile != "" || c.OVHcloud.ApplicationKey != "k" || c.OVHcloud.ClientID != "" || c.Log.Level != "info" {
+	if c.Mode != session.Enforce || c.Server != (serverConfig{Socket: "/s", KMIP: "h:1", RenewBefore: "720h"}) || c.VCenter.Thumbprint != "AA" || c.VCenter.CAFile != "" || c.OVHcloud.ApplicationKey != "k" || c.OVHcloud.ClientID != "" || c.Log.Level != "info" {
 		t.Errorf("%+v %+v %+v", c, c.VCenter, c.OVHcloud)
 	}
 	c, err = parse([]byte(least), "KEYREEVE_AGENT_SERVER_URL=https://h:1", "KEYREEVE_AGENT_SERVER_BUNDLE=/b", "KEYREEVE_AGENT_OVHCLOUD_ENDPOINT=ovh-ca")
-	if err != nil || c.Server != (serverConfig{URL: "https://h:1", Bundle: "/b", KMIP: "192.0.2.1:5696"}) || c.OVHcloud.Endpoint != "ovh-ca" || c.OVHcloud.Address != "192.0.2.1" {
+	if err != nil || c.Server != (serverConfig{URL: "https://h:1", Bundle: "/b", KMIP: "192.0.2.1:5696", RenewBefore: "720h"}) || c.OVHcloud.Endpoint != "ovh-ca" || c.OVHcloud.Address != "192.0.2.1" {
 		t.Errorf("%+v %v", c, err)
 	}
 }

@@ -39,6 +39,7 @@ type link struct {
 	state      *state // what run and apply hold for their whole life; nil: a command opens its own
 	lease      *lease // of the vCenter; nil: it was not claimed
 	over       bool   // a person wants it claimed whoever has it
+	seen       *sight // of the machines, last; nil: nothing yet
 	unattended bool   // nobody sits at a terminal
 	server     *admin.Client
 	ovh        *ovhcloud.Client

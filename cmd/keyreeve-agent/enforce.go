@@ -104,12 +104,16 @@ func (e *enforcement) read(ctx context.Context) (*inventory.Snapshot, policy.Fac
 		}
 	}
 	f, err := e.link.facts(ctx, s)
-	if err == nil && e.ledger != nil {
+	if err != nil {
+		return nil, f, err
+	}
+	if e.ledger != nil {
 		if err := e.Applier.Healthy(ctx); err != nil {
 			f.Probe = err.Error()
 		}
 	}
-	return s, f, err
+	e.link.seen = &sight{s, f}
+	return s, f, nil
 }
 
 // ask takes a demand up.

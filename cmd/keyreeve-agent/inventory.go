@@ -60,19 +60,29 @@ Exit code 2: a machine names a key that the key server does not have.`,
 
 // read reads the vCenter.
 func (l *link) read(ctx context.Context) (*inventory.Snapshot, error) {
-	s, err := l.vCenter(ctx)
+	r, done, err := l.reader(ctx)
 	if err != nil {
 		return nil, err
 	}
-	o := inventory.Options{Client: s.Client(), Now: l.app.now}
+	defer done()
+	return r.Read(ctx)
+}
+
+// reader has a session for tags, until done; where there is none, they are not
+// read.
+func (l *link) reader(ctx context.Context) (r *inventory.Reader, done func(), err error) {
+	s, err := l.vCenter(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	o, done := inventory.Options{Client: s.Client(), Now: l.app.now}, func() {}
 	tags, err := s.REST(ctx)
 	if err != nil {
 		l.logger.Warn("tags are not read", "err", err)
 	} else {
-		o.REST = tags
-		defer func() { _ = tags.Logout(context.WithoutCancel(ctx)) }()
+		o.REST, done = tags, func() { _ = tags.Logout(context.WithoutCancel(ctx)) }
 	}
-	return inventory.NewReader(o).Read(ctx)
+	return inventory.NewReader(o), done, nil
 }
 
 // view is what vCenter and the key server know together.

@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
-	"github.com/keyreeve/keyreeve/internal/ctxtime"
 	"github.com/keyreeve/keyreeve/internal/program"
 	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
 	"github.com/keyreeve/keyreeve/vsphere/policy"
@@ -118,7 +117,7 @@ func (a *app) serve(ctx context.Context, l *link) (err error) {
 	for {
 		failed := w.pass(ctx)
 		a.notify(l, "STATUS="+w.status())
-		if err := sleep(ctx, pause(l.config.Run.Every, failed, rand.Float64())); err != nil {
+		if err := w.follow(ctx, pause(l.config.Run.Every, failed, rand.Float64())); err != nil {
 			return nil // it was stopped, which is what a service does
 		}
 	}
@@ -135,8 +134,6 @@ func pause(every time.Duration, failed bool, jitter float64) time.Duration {
 	}
 	return time.Duration(float64(every) * (0.9 + 0.2*jitter))
 }
-
-func sleep(ctx context.Context, d time.Duration) error { return ctxtime.Sleep(ctx, d) }
 
 func (a *app) notify(l *link, state string) {
 	if err := program.Notify(a.env("NOTIFY_SOCKET"), state); err != nil {
