@@ -76,7 +76,7 @@ func (a *app) recover(ctx context.Context, o *options, l *link, from string, dry
 		return err
 	}
 	if err := recovery.Check(v.facts, want.Providers, l.addresses()); err != nil {
-		return &failure{Code: exitBlocked, Err: err, Hint: "nothing was changed; see providers in the settings, and name, client and group there"}
+		return &failure{Code: exitBlocked, Err: err, Hint: "nothing was changed; see name, client and group under providers in the settings; or name the lost vCenter's backup: --from FILE"}
 	}
 	if dry {
 		return a.recoverDry(ctx, o, l, v)
@@ -186,7 +186,7 @@ func (l *link) asBefore(ctx context.Context, v *lockedView) (*provider.Manager, 
 	if was := v.backup.Default(); d.Default == "" && slices.ContainsFunc(d.Providers, func(p provider.Provider) bool { return p.Name == was }) {
 		d.Default = was
 	}
-	missing := []string(nil)
+	var missing []string
 	d.EntityDefaults, missing = v.backup.Entities(ctx, l.vcenter.Client(), d.Providers)
 	for _, path := range missing {
 		_, _ = fmt.Fprintf(l.app.err, "note: %s had a default key provider of its own, and is not there\n", program.Printable(path))

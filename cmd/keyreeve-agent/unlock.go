@@ -128,7 +128,7 @@ func (l *link) details(ctx context.Context, f *recovery.Facts) error {
 	named := map[string]bool{}
 	for _, m := range recovery.Diagnose(*f) {
 		for _, k := range m.Keys {
-			named[k.ID] = !m.Ready()
+			named[k.ID] = named[k.ID] || !m.Ready()
 		}
 	}
 	for i, k := range f.Keys {
@@ -235,7 +235,7 @@ func (l *link) unlockAll(ctx context.Context, v *lockedView) error {
 	done := 0
 	u := recovery.Unlocker{
 		Client:  s.Client(),
-		Healthy: func(ctx context.Context) error { return l.green(ctx, m) },
+		Healthy: func(ctx context.Context) error { return l.green(ctx, m, v.facts.ProvidersOf(ready)) },
 		Report: func(r recovery.Result) {
 			done++
 			what := "unlocked"
@@ -255,18 +255,18 @@ func (l *link) unlockAll(ctx context.Context, v *lockedView) error {
 	return l.look(ctx, v)
 }
 
-// green looks whether the key providers of the settings work.
-func (l *link) green(ctx context.Context, m *provider.Manager) error {
-	for _, p := range l.config.Providers {
-		o, err := m.Look(ctx, p.Name)
+// green looks whether key providers work.
+func (l *link) green(ctx context.Context, m *provider.Manager, names []string) error {
+	for _, name := range names {
+		o, err := m.Look(ctx, name)
 		switch {
 		case err != nil:
 			return err
 		case o == nil:
-			return fmt.Errorf("vCenter has no key provider %q", p.Name)
+			return fmt.Errorf("vCenter has no key provider %q", name)
 		}
 		if why := o.Reasons(l.app.now()); len(why) > 0 {
-			return fmt.Errorf("the key provider %q is not connected: %s", p.Name, strings.Join(why, "; "))
+			return fmt.Errorf("the key provider %q is not connected: %s", name, strings.Join(why, "; "))
 		}
 	}
 	return nil

@@ -168,7 +168,19 @@ func (f *Facts) problems(m *Machine, known map[string]*admin.Key) (list []Proble
 	return list
 }
 
-// providersOf are the providers that have to work for a machine.
+// ProvidersOf are the providers that have to work for any of the machines.
+func (f *Facts) ProvidersOf(list []Machine) (names []string) {
+	for i := range list {
+		for _, name := range f.providersOf(&list[i]) {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// providersOf are those that have to work for a machine.
 func (f *Facts) providersOf(m *Machine) (names []string) {
 	for _, k := range m.Keys {
 		if k.Provider != "" && !slices.Contains(names, k.Provider) {

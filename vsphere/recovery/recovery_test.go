@@ -133,14 +133,18 @@ func TestCheck(t *testing.T) {
 		wanted string
 		says   string // "": nothing
 	}{
-		"the same name":    {gone, "keyreeve", ""},
-		"another name":     {gone, "kr", `db name the key provider "keyreeve", which neither vCenter nor the settings have; the settings have "kr"`},
-		"no provider":      {gone, "", "the settings have none"},
-		"it is there":      {func(*Facts) {}, "kr", ""},
-		"another group":    {func(f *Facts) { f.Groups["keyreeve"] = "other" }, "keyreeve", `are of the group vcenter, and the client by which the settings have vCenter known is of "other"`},
-		"group not known":  {func(f *Facts) { f.Groups = nil }, "keyreeve", ""},
-		"by the backup":    {func(f *Facts) { gone(f); f.hide(); f.Backup = backupOf("keyreeve", "kms", used(Used{Name: "db"}, k1)) }, "kr", `"keyreeve"`},
-		"not yet here":     {func(f *Facts) { f.Snapshot.VMs = nil; gone(f); f.Backup = backupOf("keyreeve", "kms", used(Used{Name: "db"}, k1)) }, "kr", `"keyreeve"`},
+		"the same name":   {gone, "keyreeve", ""},
+		"another name":    {gone, "kr", `db name the key provider "keyreeve", which neither vCenter nor the settings have; the settings have "kr"`},
+		"no provider":     {gone, "", "the settings have none"},
+		"it is there":     {func(*Facts) {}, "kr", ""},
+		"another group":   {func(f *Facts) { f.Groups["keyreeve"] = "other" }, "keyreeve", `are of the group vcenter, and the client by which the settings have vCenter known is of "other"`},
+		"group not known": {func(f *Facts) { f.Groups = nil }, "keyreeve", ""},
+		"by the backup":   {func(f *Facts) { gone(f); f.hide(); f.Backup = backupOf("keyreeve", "kms", used(Used{Name: "db"}, k1)) }, "kr", `"keyreeve"`},
+		"not yet here": {func(f *Facts) {
+			f.Snapshot.VMs = nil
+			gone(f)
+			f.Backup = backupOf("keyreeve", "kms", used(Used{Name: "db"}, k1))
+		}, "kr", `"keyreeve"`},
 		"another server's": {func(f *Facts) { gone(f); f.Backup = backupOf("keyreeve", "elsewhere", used(Used{Name: "db"}, k1)) }, "kr", ""},
 		"nothing is known": {func(f *Facts) { gone(f); f.hide() }, "kr", ""},
 	} {
