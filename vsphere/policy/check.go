@@ -31,7 +31,7 @@ func (d *differ) state(v *inventory.VM, op Op) (list []Because) {
 	if !op.usesKeys() || !v.Readable {
 		return list
 	}
-	host := d.s.Host(v.Host)
+	host := d.hosts[v.Host]
 	hot, cold := host != nil && host.HotEncryption, host != nil && host.WithSnapshots
 	add(op.rewrites() && v.Power == "poweredOn" && !hot, PoweredOn, "")
 	add(op.rewrites() && v.Power == "suspended", Suspended, "")
@@ -99,7 +99,7 @@ func (d *differ) parts(v *inventory.VM, a *Action) (list []Because) {
 // space: a disk is written a second time before the first is given up. What the
 // machine has written bounds what is needed of thin disks.
 func (d *differ) space(name string, need, written int64) []Because {
-	store := d.s.Datastore(name)
+	store := d.stores[name]
 	if store == nil || !store.Accessible {
 		return []Because{{SpaceUnknown, name}}
 	}

@@ -15,12 +15,33 @@ type differ struct {
 	f    *Facts
 	path keyPath
 	plan Plan
+
+	// By reference and by name: to look each machine's up in lists takes minutes
+	// where there are many.
+	hosts    map[string]*inventory.Host
+	stores   map[string]*inventory.Datastore
+	demanded map[string]bool
+}
+
+func newDiffer(p *Policy, s *inventory.Snapshot, f *Facts) *differ {
+	d := &differ{p: p, s: s, f: f, path: findKeyPath(p, s, f), hosts: make(map[string]*inventory.Host, len(s.Hosts)),
+		stores: make(map[string]*inventory.Datastore, len(s.Datastores)), demanded: make(map[string]bool, len(f.Demand))}
+	for i := range s.Hosts {
+		d.hosts[s.Hosts[i].Ref] = &s.Hosts[i]
+	}
+	for i := range s.Datastores {
+		d.stores[s.Datastores[i].Name] = &s.Datastores[i]
+	}
+	for _, ref := range f.Demand {
+		d.demanded[ref] = true
+	}
+	return d
 }
 
 // Diff says what each machine lacks, and what of its own keeps it from being
 // done. The plan is not yet one to act by: see Guard.
 func Diff(p *Policy, s *inventory.Snapshot, f Facts) Plan {
-	d := &differ{p: p, s: s, f: &f, path: findKeyPath(p, s, &f)}
+	d := newDiffer(p, s, &f)
 	d.plan = Plan{VCenter: s.VCenter, Time: f.Now, Partial: s.Partial, Machines: len(s.VMs)}
 	for i := range s.VMs {
 		d.vm(&s.VMs[i])
@@ -76,7 +97,7 @@ func (d *differ) vm(v *inventory.VM) {
 	if w.encrypt != nil {
 		d.plan.Selection.Refs = append(d.plan.Selection.Refs, v.Ref)
 	}
-	demanded := slices.Contains(d.f.Demand, v.Ref)
+	demanded := d.demanded[v.Ref]
 	if w == (wish{names: w.names}) && !demanded {
 		d.plan.Unruled++
 		return

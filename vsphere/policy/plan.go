@@ -132,9 +132,9 @@ func (p *Plan) close() {
 	before := func(a, b Action) int {
 		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Ref, b.Ref), strings.Compare(string(a.Op), string(b.Op)))
 	}
-	slices.SortStableFunc(p.Actions, before)
-	slices.SortStableFunc(p.Held, func(a, b Held) int { return before(a.Action, b.Action) })
-	slices.SortStableFunc(p.Alarms, func(a, b Alarm) int {
+	slices.SortFunc(p.Actions, before)
+	slices.SortFunc(p.Held, func(a, b Held) int { return before(a.Action, b.Action) })
+	slices.SortFunc(p.Alarms, func(a, b Alarm) int {
 		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(string(a.Reason), string(b.Reason)), strings.Compare(a.Detail, b.Detail))
 	})
 	p.Selection.close()
