@@ -54,13 +54,14 @@ type watch struct {
 	link    *link
 	parts   []part
 	metrics *runMetrics
+	seen    *seenMetrics
 
 	mu    sync.Mutex
 	state map[string]string // by part: why its last pass failed; empty: it did not
 }
 
 func newWatch(l *link, reg prometheus.Registerer) *watch {
-	w := &watch{link: l, metrics: newRunMetrics(reg), state: map[string]string{}}
+	w := &watch{link: l, metrics: newRunMetrics(reg), seen: newSeenMetrics(reg), state: map[string]string{}}
 	l.providerMetrics = provider.NewMetrics(reg)
 	l.ovhMetrics, l.vcenterMetrics = ovhcloud.NewMetrics(reg), session.NewMetrics(reg)
 	if l.config.OVHcloud != nil && l.config.Mode != session.Observe {
@@ -80,6 +81,9 @@ func newWatch(l *link, reg prometheus.Registerer) *watch {
 	}
 	if l.config.policy != nil {
 		w.parts = append(w.parts, part{"policy", w.policy})
+	}
+	if len(w.parts) > 0 {
+		w.parts = append([]part{{"server", w.server}}, w.parts...)
 	}
 	return w
 }
@@ -191,12 +195,14 @@ func (w *watch) inventory(ctx context.Context) error {
 		return err
 	}
 	taken, reported := w.link.report(ctx, snapshot)
+	w.seen.machines(snapshot)
 	keys, err := w.link.keys(ctx)
 	if err != nil {
 		return errors.Join(reported, err)
 	}
 	usage := snapshot.Join(keys, w.link.providers(snapshot), w.link.app.now())
 	w.metrics.usage(len(usage.Keys), len(usage.Missing), len(usage.Orphans), reported == nil && taken.Complete)
+	w.seen.keys(usage)
 	return reported
 }
 
@@ -207,6 +213,7 @@ func (w *watch) policy(ctx context.Context) error {
 		return err
 	}
 	w.metrics.plan(p)
+	w.seen.plan(p)
 	return nil
 }
 
@@ -238,7 +245,7 @@ func newRunMetrics(reg prometheus.Registerer) *runMetrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "keyreeve_agent", Name: name, Help: help}, []string{label})
 	}
 	m := &runMetrics{
-		up:       vec("part_up", "1 when the last pass of this part went well: ovhcloud, provider, inventory or policy.", "part"),
+		up:       vec("part_up", "1 when the last pass of this part went well: server, ovhcloud, provider, inventory or policy.", "part"),
 		success:  vec("last_success_timestamp_seconds", "When a pass of this part last went well.", "part"),
 		machines: vec("machines", "Machines, by how they are to the policy: in_sync, unruled, todo, waiting, blocked; and alarms.", "state"),
 		passes: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "keyreeve_agent", Name: "passes_total",
