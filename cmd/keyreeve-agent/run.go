@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keyreeve/keyreeve/internal/ctxtime"
+	"github.com/keyreeve/keyreeve/internal/metrics"
 	"github.com/keyreeve/keyreeve/internal/program"
 	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
 	"github.com/keyreeve/keyreeve/vsphere/policy"
@@ -94,7 +95,7 @@ func (a *app) serve(ctx context.Context, l *link) (err error) {
 		return err
 	}
 	defer l.state.close()
-	reg := prometheus.NewRegistry()
+	reg := metrics.NewRegistry("keyreeve_agent")
 	w := newWatch(l, reg)
 	if len(w.parts) == 0 {
 		return fmt.Errorf("%w: there is nothing to watch: give vcenter, or ovhcloud with mode register", errConfig)
