@@ -37,18 +37,24 @@ func (a *app) clientAddCommand(o *options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.clientAdd(cmd, o, add, args[0]) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&add.out, "out", "", "folder for the client's files")
-	f.StringVar(&add.csr, "csr", "", "the client's signing request (PEM)")
-	f.StringVar(&add.cert, "cert", "", "the client's own certificate (PEM), to be pinned")
+	add.flags(cmd, "client")
 	f.StringVar(&add.ca, "ca", "", "a foreign CA's certificate (PEM)")
 	f.StringVar(&add.subject, "subject", "", "with --ca: the exact subject, for example CN=vcenter,OU=VMware")
 	f.StringVar(&add.group, "group", "", "group that shares its keys (default: the client's name)")
-	f.StringVar(&add.keyType, "key-type", "", "with --out: rsa2048 (default) or p256")
 	f.BoolVar(&add.ignoreDates, "ignore-dates", false, "with --cert: let it in before and after its dates too")
 	f.BoolVar(&add.requireUser, "require-user", false, "refuse requests that name no user of the group (keyreeve user add)")
 	f.BoolVar(&add.agentRenewable, "agent-renewable", false, "let an agent renew its certificate")
 	o.outputFlag(cmd)
 	return cmd
+}
+
+// flags are those for whoever is let in, a client or an administrator.
+func (add *addOptions) flags(cmd *cobra.Command, who string) {
+	f := cmd.Flags()
+	f.StringVar(&add.out, "out", "", "folder for the "+who+"'s files")
+	f.StringVar(&add.csr, "csr", "", "the "+who+"'s signing request (PEM)")
+	f.StringVar(&add.cert, "cert", "", "the "+who+"'s own certificate (PEM), to be pinned")
+	f.StringVar(&add.keyType, "key-type", "", "with --out: rsa2048 (default) or p256")
 }
 
 func (a *app) clientAdd(cmd *cobra.Command, o *options, add addOptions, name string) error {
