@@ -55,25 +55,14 @@ func (a *app) adminAdd(cmd *cobra.Command, o *options, add adminAdd, name string
 	if add.role == "" {
 		return usage(cmd, "say what the administrator may do: --role viewer, operator or agent")
 	}
-	asked, key, err := add.request(cmd, name)
-	if err != nil {
-		return err
-	}
-	defer key.Clear()
-	if err := checkOut(add.out); err != nil {
-		return err
-	}
-	server, err := a.adminClient(cmd, o)
-	if err != nil {
-		return err
-	}
-	defer server.Close()
-	req := admin.AddAdminRequest{Name: name, Role: admin.Role(add.role), Kind: asked.Kind, CSR: asked.CSR, Certificate: asked.Certificate}
-	done, err := server.AddAdmin(cmd.Context(), req)
-	if err != nil {
-		return err
-	}
-	return a.handOver(add, done, key)
+	return a.letIn(cmd, o, add.addOptions, name, func(server *admin.Client, asked admin.EnrolRequest, key *secret.Bytes) error {
+		req := admin.AddAdminRequest{Name: name, Role: admin.Role(add.role), Kind: asked.Kind, CSR: asked.CSR, Certificate: asked.Certificate}
+		done, err := server.AddAdmin(cmd.Context(), req)
+		if err != nil {
+			return err
+		}
+		return a.handOver(add, done, key)
+	})
 }
 
 // handOver writes the bundle, or prints the certificate.

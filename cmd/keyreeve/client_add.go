@@ -61,6 +61,27 @@ func (a *app) clientAdd(cmd *cobra.Command, o *options, add addOptions, name str
 	if err := o.checkOutput(cmd); err != nil {
 		return err
 	}
+	return a.letIn(cmd, o, add, name, func(server *admin.Client, req admin.EnrolRequest, key *secret.Bytes) error {
+		done, err := server.Enrol(cmd.Context(), req)
+		if err != nil {
+			return err
+		}
+		if add.out != "" {
+			if err := writeBundle(add.out, signed{name, done.Certificate, done.CA}, key); err != nil {
+				return fmt.Errorf("client %s is enrolled, but its files could not be written (revoke it and add it again): %w", name, err)
+			}
+		}
+		if o.output == "json" {
+			return a.show(cmd, o, done, nil)
+		}
+		a.tellEnrolled(add, done)
+		return nil
+	})
+}
+
+// letIn has ask send the server what the flags say. The key, which was made
+// here if there is one, is cleared after that.
+func (a *app) letIn(cmd *cobra.Command, o *options, add addOptions, name string, ask func(server *admin.Client, req admin.EnrolRequest, key *secret.Bytes) error) error {
 	req, key, err := add.request(cmd, name)
 	if err != nil {
 		return err
@@ -74,20 +95,7 @@ func (a *app) clientAdd(cmd *cobra.Command, o *options, add addOptions, name str
 		return err
 	}
 	defer server.Close()
-	done, err := server.Enrol(cmd.Context(), req)
-	if err != nil {
-		return err
-	}
-	if add.out != "" {
-		if err := writeBundle(add.out, signed{name, done.Certificate, done.CA}, key); err != nil {
-			return fmt.Errorf("client %s is enrolled, but its files could not be written (revoke it and add it again): %w", name, err)
-		}
-	}
-	if o.output == "json" {
-		return a.show(cmd, o, done, nil)
-	}
-	a.tellEnrolled(add, done)
-	return nil
+	return ask(server, req, key)
 }
 
 // request is what the flags ask for, and the key that goes with it when it was
