@@ -61,19 +61,26 @@ func (tx *Tx) openRecord(id []byte) (value []byte, version uint64, err error) {
 // whoever can write records.
 var errInventory = fmt.Errorf("%w: inventories are changed by reports, by confirming them and by removing a vCenter", ErrPermission)
 
+// changeable returns the version of a record that may be written or removed; 0
+// if there is none.
+func (tx *Tx) changeable(k Kind, id string) (version uint64, err error) {
+	if err := tx.admin(k, id); err != nil {
+		return 0, err
+	}
+	if err := tx.writable(); err != nil {
+		return 0, err
+	}
+	if k == KindInventory {
+		return 0, errInventory
+	}
+	_, version, err = tx.openRecord(recordID(k, id))
+	return version, err
+}
+
 // PutRecord writes a record, new or not. The value is copied. Not for
 // KindInventory. Administrators only.
 func (tx *Tx) PutRecord(k Kind, id string, value []byte) error {
-	if err := tx.admin(k, id); err != nil {
-		return err
-	}
-	if err := tx.writable(); err != nil {
-		return err
-	}
-	if k == KindInventory {
-		return errInventory
-	}
-	_, old, err := tx.openRecord(recordID(k, id))
+	old, err := tx.changeable(k, id)
 	if err != nil {
 		return err
 	}
@@ -85,16 +92,7 @@ func (tx *Tx) PutRecord(k Kind, id string, value []byte) error {
 // DeleteRecord removes a record; ErrNotFound if there is none. Not for
 // KindInventory. Administrators only.
 func (tx *Tx) DeleteRecord(k Kind, id string) error {
-	if err := tx.admin(k, id); err != nil {
-		return err
-	}
-	if err := tx.writable(); err != nil {
-		return err
-	}
-	if k == KindInventory {
-		return errInventory
-	}
-	_, old, err := tx.openRecord(recordID(k, id))
+	old, err := tx.changeable(k, id)
 	if err != nil {
 		return err
 	}

@@ -125,19 +125,28 @@ func (h *RequestHeader) reset() {
 	*h = RequestHeader{Credentials: h.Credentials[:0], AttestationTypes: h.AttestationTypes[:0]}
 }
 
-func (h *RequestHeader) parse(it ttlv.Item) error {
+// openHeader reads a header's version, by which the rest of it is read.
+func openHeader(it ttlv.Item, v *Version) (fields, error) {
 	f := open(it, V1_0)
-	if v := f.must(kmip14.TagProtocolVersion); f.err == nil {
-		h.Version, f.err = version(v)
+	if named := f.must(kmip14.TagProtocolVersion); f.err == nil {
+		*v, f.err = version(named)
 	}
 	if f.err != nil {
-		return inHeader(f.err)
+		return f, inHeader(f.err)
 	}
-	if !h.Version.Supported() {
-		return &Error{Reason: kmip14.ResultReasonInvalidMessage, Err: ErrVersion,
-			Message: "protocol version " + h.Version.String() + " is not supported"}
+	if !v.Supported() {
+		return f, &Error{Reason: kmip14.ResultReasonInvalidMessage, Err: ErrVersion,
+			Message: "protocol version " + v.String() + " is not supported"}
 	}
-	f.v = h.Version
+	f.v = *v
+	return f, nil
+}
+
+func (h *RequestHeader) parse(it ttlv.Item) error {
+	f, err := openHeader(it, &h.Version)
+	if err != nil {
+		return err
+	}
 	h.MaximumResponseSize = f.positive(f.opt(kmip14.TagMaximumResponseSize))
 	h.ClientCorrelationValue = f.text(f.since(V1_4, kmip14.TagClientCorrelationValue))
 	h.ServerCorrelationValue = f.text(f.since(V1_4, kmip14.TagServerCorrelationValue))

@@ -78,18 +78,10 @@ func (m *ResponseMessage) Reset() {
 }
 
 func (h *ResponseHeader) parse(it ttlv.Item) error {
-	f := open(it, V1_0)
-	if v := f.must(kmip14.TagProtocolVersion); f.err == nil {
-		h.Version, f.err = version(v)
+	f, err := openHeader(it, &h.Version)
+	if err != nil {
+		return err
 	}
-	if f.err != nil {
-		return inHeader(f.err)
-	}
-	if !h.Version.Supported() {
-		return &Error{Reason: kmip14.ResultReasonInvalidMessage, Err: ErrVersion,
-			Message: "protocol version " + h.Version.String() + " is not supported"}
-	}
-	f.v = h.Version
 	h.TimeStamp = f.date(f.must(kmip14.TagTimeStamp))
 	if it := f.since(V1_2, kmip14.TagNonce); !it.IsZero() && f.err == nil {
 		n := open(it, h.Version)

@@ -6,33 +6,35 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"github.com/keyreeve/keyreeve/internal/metrics"
+	"github.com/keyreeve/keyreeve/internal/programtest"
 )
 
-// TestAlertsNameMetrics: an alert on a name with a mistake in it never fires.
-func TestAlertsNameMetrics(t *testing.T) {
-	reg := prometheus.NewRegistry()
+// TestDeployedMetricsExist: and each metric of ours is on the board, or it need
+// not be counted.
+func TestDeployedMetricsExist(t *testing.T) {
+	reg := metrics.NewRegistry("keyreeve_agent")
 	newWatch(&link{config: &config{}}, reg)
-	descriptions := make(chan *prometheus.Desc, 1000)
-	reg.Describe(descriptions)
-	close(descriptions)
-	names := map[string]bool{}
-	for d := range descriptions {
-		names[regexp.MustCompile(`fqName: "([^"]+)"`).FindStringSubmatch(d.String())[1]] = true
-	}
-	data, err := os.ReadFile("../../deploy/prometheus/keyreeve-agent.rules.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	used := regexp.MustCompile(`\bkeyreeve_agent_[a-z0-9_]+\b`).FindAllString(string(data), -1)
-	for _, name := range used {
-		if !names[name] {
-			t.Errorf("the alerts name %s, which no agent has", name)
+	names := programtest.MetricNames(reg)
+	for file, least := range map[string]int{
+		"../../deploy/prometheus/keyreeve-agent.rules.yml": 10,
+		"../../deploy/prometheus/keyreeve-agent.test.yml":  10,
+		"../../deploy/grafana/keyreeve-agent.json":         20,
+	} {
+		if used := programtest.MetricsExist(t, file, names); len(used) < least {
+			t.Errorf("%s names only %d metrics", file, len(used))
 		}
 	}
-	if len(used) < 4 {
-		t.Errorf("the alerts name only %v", used)
+	board := programtest.MetricsExist(t, "../../deploy/grafana/keyreeve-agent.json", names)
+	for name := range names {
+		if strings.HasPrefix(name, "keyreeve_agent_") && !board[name] {
+			t.Errorf("the board does not show %s", name)
+		}
 	}
+}
+
+func TestGrafanaBoard(t *testing.T) {
+	programtest.CheckBoard(t, "../../deploy/grafana/keyreeve-agent.json")
 }
 
 // TestUnit: what systemd hands over are secrets that the agent asks for, and it

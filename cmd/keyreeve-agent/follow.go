@@ -72,7 +72,7 @@ func (w *watch) changed(ctx context.Context, c inventory.Change) error {
 	if err != nil {
 		return err
 	}
-	w.metrics.plan(now)
+	w.tally(now)
 	fresh := drift(before, now)
 	for _, a := range fresh {
 		l.logger.Info("a machine is not as the policy wants it", "machine", program.Printable(a.Path), "op", a.Op, "why", a.Why)

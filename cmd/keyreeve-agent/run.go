@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
+	"github.com/keyreeve/keyreeve/internal/metrics"
 	"github.com/keyreeve/keyreeve/internal/program"
 	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
 	"github.com/keyreeve/keyreeve/vsphere/policy"
@@ -56,13 +57,14 @@ type watch struct {
 	link    *link
 	parts   []part
 	metrics *runMetrics
+	seen    *seenMetrics
 
 	mu    sync.Mutex
 	state map[string]string // by part: why its last pass failed; empty: it did not
 }
 
 func newWatch(l *link, reg prometheus.Registerer) *watch {
-	w := &watch{link: l, metrics: newRunMetrics(reg), state: map[string]string{}}
+	w := &watch{link: l, metrics: newRunMetrics(reg), seen: newSeenMetrics(reg), state: map[string]string{}}
 	l.providerMetrics = provider.NewMetrics(reg)
 	l.ovhMetrics, l.vcenterMetrics = ovhcloud.NewMetrics(reg), session.NewMetrics(reg)
 	if l.config.OVHcloud != nil && l.config.Mode != session.Observe {
@@ -86,6 +88,9 @@ func newWatch(l *link, reg prometheus.Registerer) *watch {
 	if l.config.policy != nil {
 		w.parts = append(w.parts, part{"policy", w.policy})
 	}
+	if len(w.parts) > 0 {
+		w.parts = append([]part{{"server", w.server}}, w.parts...)
+	}
 	return w
 }
 
@@ -97,7 +102,7 @@ func (a *app) serve(ctx context.Context, l *link) (err error) {
 	}
 	defer l.closeState(opened)
 	l.unattended, l.logger = true, a.newLogger(l.config, l.config.Log.level())
-	reg := prometheus.NewRegistry()
+	reg := metrics.NewRegistry("keyreeve_agent")
 	w := newWatch(l, reg)
 	if len(w.parts) == 0 {
 		return fmt.Errorf("%w: there is nothing to watch: give vcenter, or ovhcloud with mode register", errConfig)
@@ -197,12 +202,14 @@ func (w *watch) inventory(ctx context.Context) error {
 	}
 	w.link.keep(ctx, snapshot)
 	taken, reported := w.link.report(ctx, snapshot)
+	w.seen.machines(snapshot)
 	keys, err := w.link.keys(ctx)
 	if err != nil {
 		return errors.Join(reported, err)
 	}
 	usage := snapshot.Join(keys, w.link.providers(snapshot), w.link.app.now())
 	w.metrics.usage(len(usage.Keys), len(usage.Missing), len(usage.Orphans), reported == nil && taken.Complete)
+	w.seen.keys(usage)
 	return reported
 }
 
@@ -224,8 +231,14 @@ func (w *watch) policy(ctx context.Context) (failed error) {
 		}
 		p = seen
 	}
-	w.metrics.plan(p)
+	w.tally(p)
 	return failed
+}
+
+// tally has the metrics tell how far the machines are from the policy.
+func (w *watch) tally(p *policy.Plan) {
+	w.metrics.plan(p)
+	w.seen.plan(p)
 }
 
 // web serves metrics and health, without TLS and without a secret in them. The
@@ -256,7 +269,7 @@ func newRunMetrics(reg prometheus.Registerer) *runMetrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "keyreeve_agent", Name: name, Help: help}, []string{label})
 	}
 	m := &runMetrics{
-		up:       vec("part_up", "1 when the last pass of this part went well: ovhcloud, provider, certificate, inventory or policy.", "part"),
+		up:       vec("part_up", "1 when the last pass of this part went well: server, ovhcloud, provider, certificate, inventory or policy.", "part"),
 		success:  vec("last_success_timestamp_seconds", "When a pass of this part last went well.", "part"),
 		machines: vec("machines", "Machines, by how they are to the policy: in_sync, unruled, todo, waiting, blocked; and alarms.", "state"),
 		passes: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "keyreeve_agent", Name: "passes_total",

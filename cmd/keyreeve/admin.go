@@ -35,7 +35,10 @@ It opens nothing of KMIP, as a client's certificate opens nothing here.
 
 Only over the server's own socket: an administrator cannot make another.`
 
-type adminAdd struct{ role, out, csr, cert, keyType string }
+type adminAdd struct {
+	addOptions
+	role string
+}
 
 func (a *app) adminAddCommand(o *options) *cobra.Command {
 	var add adminAdd
@@ -43,12 +46,8 @@ func (a *app) adminAddCommand(o *options) *cobra.Command {
 		Use: "add NAME", Short: "make somebody an administrator", Long: adminAddHelp, Args: takes(1, "the administrator's name"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.adminAdd(cmd, o, add, args[0]) },
 	}
-	f := cmd.Flags()
-	f.StringVar(&add.role, "role", "", "viewer, operator or agent")
-	f.StringVar(&add.out, "out", "", "folder for the administrator's files")
-	f.StringVar(&add.csr, "csr", "", "the administrator's signing request (PEM)")
-	f.StringVar(&add.cert, "cert", "", "the administrator's own certificate (PEM), to be pinned")
-	f.StringVar(&add.keyType, "key-type", "", "with --out: rsa2048 (default) or p256")
+	cmd.Flags().StringVar(&add.role, "role", "", "viewer, operator or agent")
+	add.flags(cmd, "administrator")
 	return cmd
 }
 
@@ -56,26 +55,14 @@ func (a *app) adminAdd(cmd *cobra.Command, o *options, add adminAdd, name string
 	if add.role == "" {
 		return usage(cmd, "say what the administrator may do: --role viewer, operator or agent")
 	}
-	way := addOptions{out: add.out, csr: add.csr, cert: add.cert, keyType: add.keyType}
-	asked, key, err := way.request(cmd, name)
-	if err != nil {
-		return err
-	}
-	defer key.Clear()
-	if err := checkOut(add.out); err != nil {
-		return err
-	}
-	server, err := a.adminClient(cmd, o)
-	if err != nil {
-		return err
-	}
-	defer server.Close()
-	req := admin.AddAdminRequest{Name: name, Role: admin.Role(add.role), Kind: asked.Kind, CSR: asked.CSR, Certificate: asked.Certificate}
-	done, err := server.AddAdmin(cmd.Context(), req)
-	if err != nil {
-		return err
-	}
-	return a.handOver(add, done, key)
+	return a.letIn(cmd, o, add.addOptions, name, func(server *admin.Client, asked admin.EnrolRequest, key *secret.Bytes) error {
+		req := admin.AddAdminRequest{Name: name, Role: admin.Role(add.role), Kind: asked.Kind, CSR: asked.CSR, Certificate: asked.Certificate}
+		done, err := server.AddAdmin(cmd.Context(), req)
+		if err != nil {
+			return err
+		}
+		return a.handOver(add, done, key)
+	})
 }
 
 // handOver writes the bundle, or prints the certificate.

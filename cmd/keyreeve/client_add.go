@@ -37,13 +37,10 @@ func (a *app) clientAddCommand(o *options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.clientAdd(cmd, o, add, args[0]) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&add.out, "out", "", "folder for the client's files")
-	f.StringVar(&add.csr, "csr", "", "the client's signing request (PEM)")
-	f.StringVar(&add.cert, "cert", "", "the client's own certificate (PEM), to be pinned")
+	add.flags(cmd, "client")
 	f.StringVar(&add.ca, "ca", "", "a foreign CA's certificate (PEM)")
 	f.StringVar(&add.subject, "subject", "", "with --ca: the exact subject, for example CN=vcenter,OU=VMware")
 	f.StringVar(&add.group, "group", "", "group that shares its keys (default: the client's name)")
-	f.StringVar(&add.keyType, "key-type", "", "with --out: rsa2048 (default) or p256")
 	f.BoolVar(&add.ignoreDates, "ignore-dates", false, "with --cert: let it in before and after its dates too")
 	f.BoolVar(&add.requireUser, "require-user", false, "refuse requests that name no user of the group (keyreeve user add)")
 	f.BoolVar(&add.agentRenewable, "agent-renewable", false, "let an agent renew its certificate")
@@ -51,10 +48,40 @@ func (a *app) clientAddCommand(o *options) *cobra.Command {
 	return cmd
 }
 
+// flags are those for whoever is let in, a client or an administrator.
+func (add *addOptions) flags(cmd *cobra.Command, who string) {
+	f := cmd.Flags()
+	f.StringVar(&add.out, "out", "", "folder for the "+who+"'s files")
+	f.StringVar(&add.csr, "csr", "", "the "+who+"'s signing request (PEM)")
+	f.StringVar(&add.cert, "cert", "", "the "+who+"'s own certificate (PEM), to be pinned")
+	f.StringVar(&add.keyType, "key-type", "", "with --out: rsa2048 (default) or p256")
+}
+
 func (a *app) clientAdd(cmd *cobra.Command, o *options, add addOptions, name string) error {
 	if err := o.checkOutput(cmd); err != nil {
 		return err
 	}
+	return a.letIn(cmd, o, add, name, func(server *admin.Client, req admin.EnrolRequest, key *secret.Bytes) error {
+		done, err := server.Enrol(cmd.Context(), req)
+		if err != nil {
+			return err
+		}
+		if add.out != "" {
+			if err := writeBundle(add.out, signed{name, done.Certificate, done.CA}, key); err != nil {
+				return fmt.Errorf("client %s is enrolled, but its files could not be written (revoke it and add it again): %w", name, err)
+			}
+		}
+		if o.output == "json" {
+			return a.show(cmd, o, done, nil)
+		}
+		a.tellEnrolled(add, done)
+		return nil
+	})
+}
+
+// letIn has ask send the server what the flags say. The key, which was made
+// here if there is one, is cleared after that.
+func (a *app) letIn(cmd *cobra.Command, o *options, add addOptions, name string, ask func(server *admin.Client, req admin.EnrolRequest, key *secret.Bytes) error) error {
 	req, key, err := add.request(cmd, name)
 	if err != nil {
 		return err
@@ -68,20 +95,7 @@ func (a *app) clientAdd(cmd *cobra.Command, o *options, add addOptions, name str
 		return err
 	}
 	defer server.Close()
-	done, err := server.Enrol(cmd.Context(), req)
-	if err != nil {
-		return err
-	}
-	if add.out != "" {
-		if err := writeBundle(add.out, signed{name, done.Certificate, done.CA}, key); err != nil {
-			return fmt.Errorf("client %s is enrolled, but its files could not be written (revoke it and add it again): %w", name, err)
-		}
-	}
-	if o.output == "json" {
-		return a.show(cmd, o, done, nil)
-	}
-	a.tellEnrolled(add, done)
-	return nil
+	return ask(server, req, key)
 }
 
 // request is what the flags ask for, and the key that goes with it when it was

@@ -2,16 +2,14 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/keyreeve/keyreeve/internal/config"
+	"github.com/keyreeve/keyreeve/internal/programtest"
 )
 
 // exported returns the names of all metrics that a server has, those too that
@@ -34,22 +32,9 @@ func exported(t *testing.T) map[string]bool {
 			t.Error(err)
 		}
 	}()
-	descriptions := make(chan *prometheus.Desc, 1000)
-	s.metrics.Describe(descriptions)
-	close(descriptions)
-	names := map[string]bool{"up": true}
-	for d := range descriptions {
-		names[regexp.MustCompile(`fqName: "([^"]+)"`).FindStringSubmatch(d.String())[1]] = true
-	}
-	return names
+	return programtest.MetricNames(s.metrics)
 }
 
-var (
-	metricName = regexp.MustCompile(`\b(?:keyreeve|process|go)_[a-z0-9_]+\b`)
-	suffix     = regexp.MustCompile(`_(bucket|sum|count)$`)
-)
-
-// TestDeployedMetricsExist: an alert on a name with a mistake in it never fires.
 func TestDeployedMetricsExist(t *testing.T) {
 	names := exported(t)
 	for file, least := range map[string]int{
@@ -57,18 +42,7 @@ func TestDeployedMetricsExist(t *testing.T) {
 		"../../deploy/prometheus/keyreeve.test.yml":  10,
 		"../../deploy/grafana/keyreeve.json":         15,
 	} {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		used := map[string]bool{}
-		for _, name := range metricName.FindAllString(string(data), -1) {
-			if !names[name] && !names[suffix.ReplaceAllString(name, "")] {
-				t.Errorf("%s names %s, which no server has", file, name)
-			}
-			used[name] = true
-		}
-		if len(used) < least {
+		if used := programtest.MetricsExist(t, file, names); len(used) < least {
 			t.Errorf("%s names only %d metrics", file, len(used))
 		}
 	}
@@ -79,51 +53,7 @@ func TestDeployedMetricsExist(t *testing.T) {
 	}
 }
 
-// TestGrafanaBoard: it is JSON, each panel has a title and a query, and no two
-// panels lie on each other.
-func TestGrafanaBoard(t *testing.T) {
-	data, err := os.ReadFile("../../deploy/grafana/keyreeve.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var board struct {
-		Title, UID string
-		Panels     []struct {
-			ID      int
-			Title   string
-			Type    string
-			GridPos struct{ X, Y, W, H int }
-			Targets []struct{ Expr string }
-		}
-	}
-	if err := json.Unmarshal(data, &board); err != nil {
-		t.Fatal(err)
-	}
-	taken, ids := map[[2]int]string{}, map[int]bool{}
-	for _, p := range board.Panels {
-		if p.Title == "" || ids[p.ID] || len(p.Targets) == 0 || p.GridPos.X+p.GridPos.W > 24 {
-			t.Errorf("panel %d %q: no title or query, an ID twice, or too far right", p.ID, p.Title)
-		}
-		ids[p.ID] = true
-		for _, target := range p.Targets {
-			if !strings.Contains(target.Expr, "keyreeve") && !strings.Contains(target.Expr, "process_") {
-				t.Errorf("panel %q asks %q", p.Title, target.Expr)
-			}
-		}
-		for x := range p.GridPos.W {
-			for y := range p.GridPos.H {
-				at := [2]int{p.GridPos.X + x, p.GridPos.Y + y}
-				if other := taken[at]; other != "" {
-					t.Fatalf("panel %q lies on %q", p.Title, other)
-				}
-				taken[at] = p.Title
-			}
-		}
-	}
-	if len(board.Panels) < 10 || board.Title == "" || board.UID == "" {
-		t.Errorf("a board of %d panels", len(board.Panels))
-	}
-}
+func TestGrafanaBoard(t *testing.T) { programtest.CheckBoard(t, "../../deploy/grafana/keyreeve.json") }
 
 // TestUnitGivesTheServerWhatItNeeds: the variables in it are settings, and the
 // exit codes after which it is not started again are those that a restart does

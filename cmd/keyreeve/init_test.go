@@ -18,6 +18,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/internal/config"
+	"github.com/keyreeve/keyreeve/internal/metrics"
 )
 
 // testApp is a command line in this process; out gets what it prints.
@@ -143,7 +144,7 @@ func opened(t *testing.T, data string, at time.Time) (*service, error) {
 	a.now = func() time.Time { return at }
 	c := config.Default()
 	c.Data = data
-	s := &service{app: a, config: c, options: &serverOptions{}, logger: slog.New(slog.DiscardHandler), metrics: newMetrics()}
+	s := &service{app: a, config: c, options: &serverOptions{}, logger: slog.New(slog.DiscardHandler), metrics: metrics.NewRegistry("keyreeve")}
 	err := s.open(t.Context())
 	t.Cleanup(func() { _ = s.close() })
 	return s, err

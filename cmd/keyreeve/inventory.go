@@ -196,6 +196,24 @@ func (c *confirmation) flags(cmd *cobra.Command, keys string) {
 	cmd.Flags().StringVar(&c.reason, "reason", "", "why; it goes into the journal")
 }
 
+// command makes a command about one vCenter, whose summary act gets.
+func (c *confirmation) command(a *app, o *options, cmd *cobra.Command, act func(cmd *cobra.Command, server *admin.Client, v admin.Inventory) error) *cobra.Command {
+	cmd.Args = takes(1, "the vCenter's instance UUID")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		server, err := a.adminClient(cmd, o)
+		if err != nil {
+			return err
+		}
+		defer server.Close()
+		page, err := server.Inventory(cmd.Context(), args[0], admin.InventoryQuery{Limit: 1})
+		if err != nil {
+			return err
+		}
+		return act(cmd, server, page.Inventory)
+	}
+	return cmd
+}
+
 // check compares what was typed with what there is.
 func (c *confirmation) check(cmd *cobra.Command, there uint64, what string) error {
 	switch {
@@ -216,34 +234,22 @@ func (a *app) inventoryConfirmCommand(o *options) *cobra.Command {
 		Long: `A vCenter stopped using many keys at once, or all. That can be so, and it can be an
 agent that does not see everything any more; so they stay in use until somebody who
 knows says that they are not. After that they can be destroyed.`,
-		Args: takes(1, "the vCenter's instance UUID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			server, err := a.adminClient(cmd, o)
-			if err != nil {
-				return err
-			}
-			defer server.Close()
-			page, err := server.Inventory(cmd.Context(), args[0], admin.InventoryQuery{Limit: 1})
-			if err != nil {
-				return err
-			}
-			v := page.Inventory
-			if v.Waiting == 0 {
-				return refuse("", "no keys of vCenter %s wait to be confirmed", v.VCenter)
-			}
-			if err := given.check(cmd, v.Waiting, "are not named any more"); err != nil {
-				return err
-			}
-			v, err = server.ConfirmInventory(cmd.Context(), args[0], admin.ConfirmRequest{Number: v.Number, Keys: v.Waiting, Reason: given.reason})
-			if err != nil {
-				return err
-			}
-			a.print("%d keys of vCenter %s are released; it uses %d\n", given.keys, v.VCenter, v.Keys)
-			return nil
-		},
 	}
 	given.flags(cmd, "how many keys are not used any more, as inventory show says")
-	return cmd
+	return given.command(a, o, cmd, func(cmd *cobra.Command, server *admin.Client, v admin.Inventory) error {
+		if v.Waiting == 0 {
+			return refuse("", "no keys of vCenter %s wait to be confirmed", v.VCenter)
+		}
+		if err := given.check(cmd, v.Waiting, "are not named any more"); err != nil {
+			return err
+		}
+		v, err := server.ConfirmInventory(cmd.Context(), v.VCenter, admin.ConfirmRequest{Number: v.Number, Keys: v.Waiting, Reason: given.reason})
+		if err != nil {
+			return err
+		}
+		a.print("%d keys of vCenter %s are released; it uses %d\n", given.keys, v.VCenter, v.Keys)
+		return nil
+	})
 }
 
 func (a *app) inventoryRemoveCommand(o *options) *cobra.Command {
@@ -253,29 +259,18 @@ func (a *app) inventoryRemoveCommand(o *options) *cobra.Command {
 		Long: `Forgets a vCenter that is gone for good, and releases all keys that it used: they can
 be destroyed then. It must have been silent for a day. If only its agent is gone,
 assign it to another one instead.`,
-		Args: takes(1, "the vCenter's instance UUID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			server, err := a.adminClient(cmd, o)
-			if err != nil {
-				return err
-			}
-			defer server.Close()
-			page, err := server.Inventory(cmd.Context(), args[0], admin.InventoryQuery{Limit: 1})
-			if err != nil {
-				return err
-			}
-			if err := given.check(cmd, page.Inventory.Keys, "are in use by it"); err != nil {
-				return err
-			}
-			if err := server.RemoveInventory(cmd.Context(), args[0], admin.RemoveRequest{Keys: uint64(given.keys), Reason: given.reason}); err != nil {
-				return err
-			}
-			a.print("vCenter %s is removed; %d keys are released\n", args[0], given.keys)
-			return nil
-		},
 	}
 	given.flags(cmd, "how many keys it uses, as inventory show says")
-	return cmd
+	return given.command(a, o, cmd, func(cmd *cobra.Command, server *admin.Client, v admin.Inventory) error {
+		if err := given.check(cmd, v.Keys, "are in use by it"); err != nil {
+			return err
+		}
+		if err := server.RemoveInventory(cmd.Context(), v.VCenter, admin.RemoveRequest{Keys: uint64(given.keys), Reason: given.reason}); err != nil {
+			return err
+		}
+		a.print("vCenter %s is removed; %d keys are released\n", v.VCenter, given.keys)
+		return nil
+	})
 }
 
 // reportFile is what inventory report reads.

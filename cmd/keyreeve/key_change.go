@@ -18,16 +18,23 @@ type keyChange struct {
 	happens     string // what happens, as a sentence
 	undo        string // how it is undone
 	done        string // what the key is then
-	call        func(ctx context.Context, server *admin.Client, uid string, why keyReason) (admin.KeyChanged, error)
+	call        keyCall
+}
+
+type keyCall func(ctx context.Context, server *admin.Client, uid string, why keyReason) (admin.KeyChanged, error)
+
+// byReason makes a call that takes nothing but the reason.
+func byReason(call func(server *admin.Client, ctx context.Context, uid, reason string) (admin.KeyChanged, error)) keyCall {
+	return func(ctx context.Context, server *admin.Client, uid string, why keyReason) (admin.KeyChanged, error) {
+		return call(server, ctx, uid, why.Reason)
+	}
 }
 
 var keyChanges = []keyChange{
 	{"activate", "let a pre-active key be used",
 		"Clients may encrypt and decrypt with the key from now on.",
 		"It does not become pre-active again; revoke ends its use.",
-		"active", func(ctx context.Context, s *admin.Client, uid string, why keyReason) (admin.KeyChanged, error) {
-			return s.ActivateKey(ctx, uid, why.Reason)
-		}},
+		"active", byReason((*admin.Client).ActivateKey)},
 	{"revoke", "end a key's use, or say that it is compromised",
 		"The key is deactivated: clients are told not to encrypt with it any more, and still get it to decrypt what there is,\n" +
 			"unless the server's refuse_inactive is set. With --code key-compromise or ca-compromise it is compromised for good.",
@@ -48,15 +55,11 @@ var keyChanges = []keyChange{
 		"The key is again what it was before it was destroyed. (KMIP's own Recover, of archived keys, is a client's operation\n" +
 			"and another thing.)",
 		"keyreeve key destroy.",
-		"back", func(ctx context.Context, s *admin.Client, uid string, why keyReason) (admin.KeyChanged, error) {
-			return s.RecoverKey(ctx, uid, why.Reason)
-		}},
+		"back", byReason((*admin.Client).RecoverKey)},
 	{"reactivate", "undo the revocation of a deactivated key",
 		"The key is active again: clients may encrypt with it. KMIP itself knows no such step.",
 		"keyreeve key revoke.",
-		"active", func(ctx context.Context, s *admin.Client, uid string, why keyReason) (admin.KeyChanged, error) {
-			return s.ReactivateKey(ctx, uid, why.Reason)
-		}},
+		"active", byReason((*admin.Client).ReactivateKey)},
 }
 
 type keyChangeOptions struct {

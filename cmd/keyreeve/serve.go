@@ -18,6 +18,7 @@ import (
 	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/internal/config"
 	"github.com/keyreeve/keyreeve/internal/durable"
+	"github.com/keyreeve/keyreeve/internal/metrics"
 	"github.com/keyreeve/keyreeve/internal/unixsock"
 	"github.com/keyreeve/keyreeve/keystore/backup"
 	"github.com/keyreeve/keyreeve/kmip/kmipserver"
@@ -78,7 +79,7 @@ func (a *app) serve(ctx context.Context, c config.Config, o *serverOptions) erro
 
 // newService is a server that has opened nothing yet.
 func newService(a *app, c config.Config, o *serverOptions) *service {
-	s := &service{app: a, config: c, options: o, level: &slog.LevelVar{}, started: a.now(), metrics: newMetrics()}
+	s := &service{app: a, config: c, options: o, level: &slog.LevelVar{}, started: a.now(), metrics: metrics.NewRegistry("keyreeve")}
 	s.logger = a.newLogger(c, s.level)
 	return s
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/keyreeve/keyreeve/keystore"
@@ -18,14 +17,6 @@ import (
 
 // web serves metrics and health, without TLS and without a secret in them.
 type web struct{ http *http.Server }
-
-func newMetrics() *prometheus.Registry {
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "keyreeve_build_info", Help: "1, with the version as label.",
-		ConstLabels: prometheus.Labels{"version": version()}}, func() float64 { return 1 }))
-	return reg
-}
 
 func newWeb(s *service) *web {
 	gauge := func(name, help string, value func() float64) {

@@ -32,11 +32,13 @@ func confined(t *testing.T, unit string) {
 
 // TestAlertRules runs the rules' own tests with Prometheus's tool.
 func TestAlertRules(t *testing.T) {
-	for _, args := range [][]string{{"check", "rules", "keyreeve.rules.yml"}, {"check", "rules", "keyreeve-agent.rules.yml"}, {"test", "rules", "keyreeve.test.yml"}} {
-		cmd := exec.Command("promtool", args...)
-		cmd.Dir = filepath.Join("..", "..", "deploy", "prometheus")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("promtool: %v (is Debian's prometheus installed?)\n%s", err, out)
+	for _, name := range []string{"keyreeve", "keyreeve-agent"} {
+		for _, args := range [][]string{{"check", "rules", name + ".rules.yml"}, {"test", "rules", name + ".test.yml"}} {
+			cmd := exec.Command("promtool", args...)
+			cmd.Dir = filepath.Join("..", "..", "deploy", "prometheus")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("promtool: %v (is Debian's prometheus installed?)\n%s", err, out)
+			}
 		}
 	}
 }

@@ -14,10 +14,11 @@ import (
 )
 
 // Exits is the command "exits CODE[,CODE] COMMAND...": the command must end with
-// one of those codes, and never with a panic. stdout and stderr look at what it printed.
+// one of those codes, and never with a panic. stdout and stderr look at what it
+// printed.
 func Exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: exits CODE COMMAND...")
+		ts.Fatalf("usage: exits CODE[,CODE] COMMAND...")
 	}
 	got := 0
 	err := ts.Exec(args[1], args[2:]...)

@@ -3,7 +3,6 @@ package bolt_test
 import (
 	"encoding/binary"
 	"fmt"
-	"path/filepath"
 	"testing"
 
 	"github.com/keyreeve/keyreeve/keystore"
@@ -18,15 +17,7 @@ func objectKey(b []byte, n uint64) []byte {
 var benchRecord = make([]byte, 300)
 
 func filled(b *testing.B, keys uint64) (path string, s *bolt.Backend) {
-	path = filepath.Join(b.TempDir(), "store.db")
-	if err := bolt.Create(path, bolt.Options{}); err != nil {
-		b.Fatal(err)
-	}
-	s, err := bolt.Open(path, bolt.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = s.Close() })
+	path, s = newStore(b)
 	for n := uint64(0); n < keys; {
 		update(b, s, func(kv keystore.KV) error {
 			for range min(10_000, keys-n) {

@@ -14,16 +14,26 @@ var ctx = context.Background()
 
 func newStore(t testing.TB) (path string, b *bolt.Backend) {
 	t.Helper()
+	return newStoreWith(t, bolt.Options{})
+}
+
+func newStoreWith(t testing.TB, o bolt.Options) (path string, b *bolt.Backend) {
+	t.Helper()
 	path = filepath.Join(t.TempDir(), "store.db")
-	if err := bolt.Create(path, bolt.Options{}); err != nil {
+	if err := bolt.Create(path, o); err != nil {
 		t.Fatal(err)
 	}
-	return path, open(t, path)
+	return path, openWith(t, path, o)
 }
 
 func open(t testing.TB, path string) *bolt.Backend {
 	t.Helper()
-	b, err := bolt.Open(path, bolt.Options{})
+	return openWith(t, path, bolt.Options{})
+}
+
+func openWith(t testing.TB, path string, o bolt.Options) *bolt.Backend {
+	t.Helper()
+	b, err := bolt.Open(path, o)
 	if err != nil {
 		t.Fatal(err)
 	}

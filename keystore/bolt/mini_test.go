@@ -217,24 +217,36 @@ func (s *miniStore) State() (map[int]int, error) {
 	return state, errors.Join(err, wrong)
 }
 
+// recordedVersions are the highest that the journal knows, by object.
+type recordedVersions map[int]int
+
+func (r recordedVersions) note(id int, e audit.Event) {
+	for version, name := range versionNames {
+		if e.Class == audit.Change && e.Operation == name {
+			r[id] = max(r[id], version)
+		}
+	}
+}
+
+// lack tells of an object that is newer than the journal knows.
+func (r recordedVersions) lack(state map[int]int) error {
+	for id, version := range state {
+		if r[id] < version {
+			return fmt.Errorf("object %d has version %d, the journal knows of %d", id, version, r[id])
+		}
+	}
+	return nil
+}
+
 func (s *miniStore) Releases(state map[int]int) (map[int]int, error) {
-	releases, recorded := make(map[int]int), make(map[int]int)
+	releases, recorded := make(map[int]int), make(recordedVersions)
 	err := s.j.Since(0, func(_ uint64, e audit.Event) error {
 		id := int(binary.BigEndian.Uint64(e.Object[:]))
 		if e.Class == audit.Release {
 			releases[id]++
 		}
-		for version, name := range versionNames {
-			if e.Class == audit.Change && e.Operation == name {
-				recorded[id] = max(recorded[id], version)
-			}
-		}
+		recorded.note(id, e)
 		return nil
 	})
-	for id, version := range state {
-		if recorded[id] < version {
-			return nil, fmt.Errorf("object %d has version %d, the journal knows of %d", id, version, recorded[id])
-		}
-	}
-	return releases, err
+	return releases, errors.Join(err, recorded.lack(state))
 }

@@ -281,7 +281,7 @@ func (f *fullStore) State() (map[int]int, error) {
 }
 
 func (f *fullStore) Releases(state map[int]int) (map[int]int, error) {
-	releases, recorded := make(map[int]int), make(map[int]int)
+	releases, recorded := make(map[int]int), make(recordedVersions)
 	err := f.j.Since(0, func(_ uint64, e audit.Event) error {
 		if !e.HasObject || e.Outcome != audit.Success {
 			return nil
@@ -290,17 +290,8 @@ func (f *fullStore) Releases(state map[int]int) (map[int]int, error) {
 		if e.Class == audit.Release && e.Operation == opGet.Name {
 			releases[id]++
 		}
-		for version, name := range versionNames {
-			if e.Class == audit.Change && e.Operation == name {
-				recorded[id] = max(recorded[id], version)
-			}
-		}
+		recorded.note(id, e)
 		return nil
 	})
-	for id, version := range state {
-		if recorded[id] < version {
-			return nil, fmt.Errorf("object %d has version %d, the journal knows of %d", id, version, recorded[id])
-		}
-	}
-	return releases, err
+	return releases, errors.Join(err, recorded.lack(state))
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,15 +24,7 @@ func TestViewsAndUpdatesTogether(t *testing.T) {
 }
 
 func viewsAndUpdates(t *testing.T, o bolt.Options) {
-	path := filepath.Join(t.TempDir(), "store.db")
-	if err := bolt.Create(path, o); err != nil {
-		t.Fatal(err)
-	}
-	b, err := bolt.Open(path, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = b.Close() }()
+	_, b := newStoreWith(t, o)
 	puts(t, b, "oa", "0", "ob", "0")
 	var committed atomic.Int64
 	stop := make(chan struct{})
@@ -119,18 +110,10 @@ func TestUpdateWaitsNoLongerThanItsContext(t *testing.T) {
 // transaction is kept for the others. It must not wait for that for ever.
 func TestUpdateLargerThanTheRoom(t *testing.T) {
 	o := bolt.Options{MapSize: 128 << 20, GrowBy: 1 << 20}
-	path := filepath.Join(t.TempDir(), "store.db")
-	if err := bolt.Create(path, o); err != nil {
-		t.Fatal(err)
-	}
-	b, err := bolt.Open(path, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = b.Close() }()
+	_, b := newStoreWith(t, o)
 	puts(t, b, "oa", "old")
 	large := make([]byte, 16<<20)
-	err = b.Update(ctx, func(kv keystore.KV) error {
+	err := b.Update(ctx, func(kv keystore.KV) error {
 		for i := range 10 { // 160 MiB, where 64 are thought to be enough
 			if err := kv.Put(fmt.Appendf(nil, "o%d", i), large); err != nil {
 				return err

@@ -85,9 +85,13 @@ func (l *ledger) agrees(r *Rig) error {
 
 // powerOff runs the workload again and again, and turns the power off one step
 // later each time.
-func powerOff(fresh func() *Rig) error {
+func powerOff(fresh func() *Rig) error { return atEachStep(fresh, powerOffAt) }
+
+// atEachStep runs something again and again, one step later each time, until
+// there is no such step any more.
+func atEachStep(fresh func() *Rig, run func(r *Rig, at int) (off bool, err error)) error {
 	for at := 1; ; at++ {
-		off, err := powerOffAt(fresh(), at)
+		off, err := run(fresh(), at)
 		if err != nil || !off {
 			return err
 		}

@@ -137,14 +137,7 @@ const crashKeys = 210
 // that the last taken report names, nor one that the report under way names and
 // that was told to be taken, may be destroyed; and the next reports lead to
 // where an uninterrupted store is.
-func reportedCrash(fresh func() *Rig) error {
-	for at := 1; ; at++ {
-		off, err := reportedCrashAt(fresh(), at)
-		if err != nil || !off {
-			return err
-		}
-	}
-}
+func reportedCrash(fresh func() *Rig) error { return atEachStep(fresh, reportedCrashAt) }
 
 func reportedCrashAt(r *Rig, at int) (off bool, err error) {
 	if err := errors.Join(r.Create(), r.Open()); err != nil {

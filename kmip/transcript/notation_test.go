@@ -92,16 +92,8 @@ var now = time.Date(2026, 11, 24, 10, 21, 59, 0, time.UTC)
 // answer is a response with what a server chooses.
 func answer(t *testing.T, id, key string, stamp time.Time) []byte {
 	t.Helper()
-	m, err := transcript.ParseMessage("ResponseMessage\n  TimeStamp DateTime "+stamp.Format(time.RFC3339)+
-		"\n  UniqueIdentifier TextString \""+id+"\"\n  KeyMaterial ByteString "+key+"\n  BatchCount Integer 1", 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := m.Encode(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return encode(t, "ResponseMessage\n  TimeStamp DateTime "+stamp.Format(time.RFC3339)+
+		"\n  UniqueIdentifier TextString \""+id+"\"\n  KeyMaterial ByteString "+key+"\n  BatchCount Integer 1")
 }
 
 func TestCompare(t *testing.T) {
