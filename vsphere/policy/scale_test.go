@@ -76,7 +76,8 @@ func BenchmarkWith(b *testing.B) {
 	}
 }
 
-// A counter counts calls of vCenter's API by method.
+// A counter counts calls of the vSphere API by method; storage policies are
+// another API.
 type counter struct {
 	soap.RoundTripper
 	mu    sync.Mutex
