@@ -44,6 +44,21 @@ func (l *link) proveKeys(ctx context.Context) error {
 	return err
 }
 
+// proveTrust proves new trust, and says so. Without leave to make the client of
+// the proof vCenter's status is all there is: the hint says how to get it.
+func (l *link) proveTrust(ctx context.Context) error {
+	err := l.proveKeys(ctx)
+	if f, ok := errors.AsType[*failure](err); ok && f.Code == exitRefused {
+		l.say("not proved with a real key: %v", f.Err)
+		l.say("hint: %s", f.Hint)
+		return nil
+	}
+	if err == nil {
+		l.say("done: proof: a key was made, read over another connection, and destroyed")
+	}
+	return err
+}
+
 // proveIfEnrolled is for what can do without a proof: an agent that changes no
 // machines may never have had such a client.
 func (l *link) proveIfEnrolled(ctx context.Context) error {
@@ -108,17 +123,21 @@ func (l *link) signCanary(ctx context.Context, csr []byte) (signed admin.Enrolle
 		return signed, err
 	}
 	record, err := server.Client(ctx, canaryName)
-	if err == nil && record.Revoked == nil {
-		return server.Renew(ctx, canaryName, admin.RenewRequest{Kind: admin.KindIssued, CSR: csr, OldUntil: l.app.now().Add(canaryOverlap)})
+	switch {
+	case err == nil && record.Revoked == nil:
+		signed, err = server.Renew(ctx, canaryName, admin.RenewRequest{Kind: admin.KindIssued, CSR: csr, OldUntil: l.app.now().Add(canaryOverlap)})
+	case err == nil || refusedAs(err, admin.CodeNotFound):
+		signed, err = server.Enrol(ctx, admin.EnrolRequest{Name: canaryName, Kind: admin.KindIssued, CSR: csr, AgentRenewable: true})
 	}
-	if e, ok := errors.AsType[*admin.Error](err); err != nil && (!ok || e.Code != admin.CodeNotFound) {
-		return signed, err
-	}
-	signed, err = server.Enrol(ctx, admin.EnrolRequest{Name: canaryName, Kind: admin.KindIssued, CSR: csr, AgentRenewable: true})
-	if e, ok := errors.AsType[*admin.Error](err); ok && e.Code == admin.CodeForbidden {
+	if refusedAs(err, admin.CodeForbidden) {
 		err = &failure{Code: exitRefused, Err: err, Hint: fmt.Sprintf("an operator makes it once, on the key server: keyreeve client add %s --agent-renewable --out DIR (the folder is of no use afterwards)", canaryName)}
 	}
 	return signed, err
+}
+
+func refusedAs(err error, code admin.Code) bool {
+	e, ok := errors.AsType[*admin.Error](err)
+	return ok && e.Code == code
 }
 
 // A pulse asks something at most so often, for whoever wants to know.

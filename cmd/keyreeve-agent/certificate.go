@@ -189,7 +189,7 @@ An agent that runs does this by itself, and has to be stopped for this command
 		},
 	}
 	cmd.Flags().BoolVar(&now, "now", false, "although it does not end soon")
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "say what would be done, and change nothing")
+	dryFlag(cmd, &dry)
 	return cmd
 }
 

@@ -43,32 +43,41 @@ func (a *app) doctor(ctx context.Context, o *options, l *link) error {
 	var list []finding
 	failed := 0
 	for _, c := range l.checks() {
-		f := finding{Check: c.name}
-		found, err := c.do(ctx)
-		if f.OK, f.Found = err == nil, found; err != nil {
+		f := c.find(ctx)
+		if !f.OK {
 			failed++
-			f.Found = err.Error()
-			_, f.Hint = judge(err)
 		}
 		list = append(list, f)
 	}
-	err := a.show(o, list, func(w io.Writer) {
-		for _, f := range list {
-			program.Line(w, map[bool]string{true: "ok", false: "FAILED"}[f.OK], f.Check, f.Found)
-			if f.Hint != "" {
-				program.Line(w, "", "", "hint: "+f.Hint)
-			}
-		}
-	})
+	err := a.show(o, list, func(w io.Writer) { findings(w, list) })
 	if err == nil && failed > 0 {
 		err = fmt.Errorf("checks that failed: %d of %d", failed, len(list))
 	}
 	return err
 }
 
+// findings prints them.
+func findings(w io.Writer, list []finding) {
+	for _, f := range list {
+		program.Line(w, map[bool]string{true: "ok", false: "FAILED"}[f.OK], f.Check, f.Found)
+		if f.Hint != "" {
+			program.Line(w, "", "", "hint: "+f.Hint)
+		}
+	}
+}
+
 type check struct {
 	name string
 	do   func(context.Context) (string, error)
+}
+
+func (c check) find(ctx context.Context) finding {
+	found, err := c.do(ctx)
+	if err == nil {
+		return finding{Check: c.name, OK: true, Found: found}
+	}
+	_, hint := judge(err)
+	return finding{Check: c.name, Found: err.Error(), Hint: hint}
 }
 
 // checks are those that the settings ask for.

@@ -201,6 +201,7 @@ func age(d time.Duration) string {
 }
 
 func (a *app) inventoryReportCommand(o *options) *cobra.Command {
+	dry := false
 	cmd := &cobra.Command{
 		Use: "report", Short: "tell the key server which keys are in use, so that it destroys none of them", Args: noArgs,
 		Long: `Reads the vCenter and sends the key server the whole list. The vCenter must have
@@ -212,6 +213,10 @@ is complete or says why it is not; one that is not releases no key.`,
 				if err != nil {
 					return err
 				}
+				if dry {
+					a.print("uses of keys that would be told: %d; reasons why it would be partial: %d\n", len(snapshot.Entries()), len(snapshot.Partial))
+					return nil
+				}
 				taken, err := l.report(ctx, snapshot)
 				if err != nil {
 					return err
@@ -220,6 +225,7 @@ is complete or says why it is not; one that is not releases no key.`,
 			})
 		},
 	}
+	dryFlag(cmd, &dry)
 	o.outputFlag(cmd)
 	return cmd
 }

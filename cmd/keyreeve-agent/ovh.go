@@ -98,7 +98,8 @@ func (l *link) desired(ctx context.Context) (d ovhcloud.Desired, err error) {
 }
 
 func (a *app) ovhRegisterCommand(o *options) *cobra.Command {
-	return &cobra.Command{
+	dry := false
+	cmd := &cobra.Command{
 		Use: "register", Short: "have OVHcloud let vCenter through to the key server", Args: noArgs,
 		Long: `Registers the key server's address and the thumbprint of its certificate, or
 brings an entry that is there already up to date, and follows OVHcloud's task to
@@ -106,6 +107,9 @@ its end. Run again it changes nothing. What was begun and broken off is waited
 for. Do this before the key provider is added to vCenter: it opens the firewall.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd, o, func(ctx context.Context, l *link) error {
+				if dry {
+					return a.dry(ctx, l.planOVH)
+				}
 				changed, err := l.registerAtOVH(ctx)
 				for _, step := range changed {
 					a.print("done: %s\n", step)
@@ -117,6 +121,8 @@ for. Do this before the key provider is added to vCenter: it opens the firewall.
 			})
 		},
 	}
+	dryFlag(cmd, &dry)
+	return cmd
 }
 
 func (l *link) registerAtOVH(ctx context.Context) ([]ovhcloud.Step, error) {
@@ -147,7 +153,7 @@ func (a *app) ovhProgress() func(ovhcloud.Progress) {
 }
 
 func (a *app) ovhUnregisterCommand(o *options) *cobra.Command {
-	var yes bool
+	var yes, dry bool
 	cmd := &cobra.Command{
 		Use: "unregister ADDRESS", Short: "have OVHcloud close its firewall to a key server", Args: cobra.ArbitraryArgs,
 		Long: `Removes the entries of an address. A vCenter behind it then reaches no key server
@@ -156,7 +162,7 @@ at that address: machines and hosts that start there get no keys.`,
 			if len(args) != 1 {
 				return usage(cmd, "want one ADDRESS")
 			}
-			if !yes {
+			if !yes && !dry {
 				if err := a.confirm(cmd, fmt.Sprintf("Close OVHcloud's firewall to %s? Machines that start after that get no keys from it.\n", args[0])); err != nil {
 					return err
 				}
@@ -165,6 +171,9 @@ at that address: machines and hosts that start there get no keys.`,
 				service, err := l.service(ctx)
 				if err != nil {
 					return err
+				}
+				if dry {
+					return a.dryUnregister(ctx, service, args[0])
 				}
 				removed, err := service.Unregister(ctx, args[0], l.app.ovhProgress())
 				for _, e := range removed {
@@ -178,7 +187,22 @@ at that address: machines and hosts that start there get no keys.`,
 		},
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	dryFlag(cmd, &dry)
 	return cmd
+}
+
+// dryUnregister says which entries would go.
+func (a *app) dryUnregister(ctx context.Context, service *ovhcloud.Service, address string) error {
+	state, err := service.Observe(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range state.Entries {
+		if e.IP.String() == address {
+			a.print("would be removed: entry %d (%s)\n", e.ID, e.IP)
+		}
+	}
+	return nil
 }
 
 func (a *app) confirm(cmd *cobra.Command, question string) error {

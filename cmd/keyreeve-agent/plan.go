@@ -106,6 +106,23 @@ func (a *app) plan(cmd *cobra.Command, o *options) error {
 	})
 }
 
+// dry prints what one part would change.
+func (a *app) dry(ctx context.Context, compare func(context.Context, *plan) error) error {
+	p := &plan{InSync: true, Lines: []planLine{}}
+	if err := compare(ctx, p); err != nil {
+		return err
+	}
+	if err := a.show(&options{}, p, func(w io.Writer) { p.table(w) }); err != nil {
+		return err
+	}
+	return p.verdict()
+}
+
+// dryFlag is of commands that change something.
+func dryFlag(cmd *cobra.Command, dry *bool) {
+	cmd.Flags().BoolVar(dry, "dry-run", false, "say what would be done, and change nothing")
+}
+
 // plan compares all that the settings are about. machines is how they are, where
 // that is known already.
 func (l *link) plan(ctx context.Context, machines *policy.Plan) (_ *plan, err error) {
@@ -212,7 +229,7 @@ vCenter nothing is changed (exit code 7).`,
 		},
 	}
 	cmd.Flags().BoolVar(&over, "take-over", false, "change things though another agent is active at the vCenter: it is dead, or you have ended it")
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "print the plan, and change nothing")
+	dryFlag(cmd, &dry)
 	w.flags(cmd)
 	o.outputFlag(cmd)
 	return cmd
@@ -271,6 +288,11 @@ func (a *app) applyTrust(ctx context.Context, l *link) error {
 	}
 	if err != nil && !errors.Is(err, provider.ErrBlocked) {
 		return err
+	}
+	if len(changed) > 0 && err == nil {
+		if err := l.proveTrust(ctx); err != nil {
+			return err
+		}
 	}
 	return l.renewIfDue(ctx)
 }

@@ -191,7 +191,7 @@ func yesNo(b *bool) string {
 }
 
 func (a *app) providerTrustCommand(o *options) *cobra.Command {
-	passwords := false
+	passwords, dry := false, false
 	cmd := &cobra.Command{
 		Use: "trust", Short: "bring vCenter's key providers and the trust of both sides up to date", Args: noArgs,
 		Long: `Adds the key providers of the settings with their servers, has vCenter trust the
@@ -207,17 +207,25 @@ renew clients that were marked for it (keyreeve client set NAME --agent-renewabl
 				if !l.config.hasProviders() {
 					return fmt.Errorf("%w: providers: missing: the settings name none", errConfig)
 				}
+				if dry {
+					return a.dry(ctx, l.planProviders)
+				}
 				changed, err := l.trustProviders(ctx, passwords)
 				for _, step := range changed {
 					a.print("done: %s\n", program.Printable(step.String()))
 				}
-				if err == nil && len(changed) == 0 {
+				switch {
+				case err != nil:
+					return err
+				case len(changed) == 0:
 					a.print("vCenter has it all already\n")
+					return nil
 				}
-				return err
+				return l.proveTrust(ctx)
 			})
 		},
 	}
+	dryFlag(cmd, &dry)
 	cmd.Flags().BoolVar(&passwords, "passwords", false, "send vCenter the passwords of the servers' users again")
 	return cmd
 }

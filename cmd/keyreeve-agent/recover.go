@@ -50,7 +50,7 @@ something to do.`,
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "a backup of the lost vCenter; by default the last one in state_dir")
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be done")
+	dryFlag(cmd, &dry)
 	o.outputFlag(cmd)
 	return cmd
 }

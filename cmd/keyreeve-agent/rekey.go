@@ -50,7 +50,7 @@ a backup of a machine may need them (keyreeve-agent inventory lists them as unus
 	f.StringVar(&r.olderThan, "older-than", "", "those with a key that is older, as 180d or 12h")
 	f.BoolVar(&r.goOn, "continue", false, "go on with what was asked for before")
 	f.BoolVar(&r.deep, "deep", false, "write the data anew; the machine has to be off")
-	f.BoolVar(&r.dry, "dry-run", false, "print what would be done, and change nothing")
+	dryFlag(cmd, &r.dry)
 	r.flags(cmd)
 	o.outputFlag(cmd)
 	return cmd

@@ -44,7 +44,7 @@ func (a *app) commands(o *options) []*cobra.Command {
 	return []*cobra.Command{
 		a.configCommand(o), a.rolesCommand(o), a.versionCommand(o), a.ovhCommand(o), a.providerCommand(o), a.inventoryCommand(o), a.certificateCommand(o),
 		a.planCommand(o), a.applyCommand(o), a.doctorCommand(o), a.reportCommand(o), a.runCommand(o),
-		a.rekeyCommand(o), a.unlockCommand(o), a.backupCommand(o), a.recoverCommand(o),
+		a.statusCommand(o), a.rekeyCommand(o), a.unlockCommand(o), a.backupCommand(o), a.recoverCommand(o),
 	}
 }
 
