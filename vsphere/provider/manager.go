@@ -93,6 +93,7 @@ func (m *Manager) Observe(ctx context.Context, d Desired) (State, error) {
 	if err != nil {
 		return s, fmt.Errorf("reading the status of vCenter's key providers: %w", err)
 	}
+	m.cfg.Metrics.forget("")
 	for _, info := range infos {
 		o := observed(info, status)
 		s.Providers = append(s.Providers, o)
@@ -185,6 +186,7 @@ func (m *Manager) Look(ctx context.Context, name string) (*Observed, error) {
 	}
 	infos = slices.DeleteFunc(infos, func(i types.KmipClusterInfo) bool { return i.ClusterId.Id != name })
 	if len(infos) == 0 {
+		m.cfg.Metrics.forget(name)
 		return nil, nil
 	}
 	status, err := m.status(ctx, infos)
@@ -192,6 +194,7 @@ func (m *Manager) Look(ctx context.Context, name string) (*Observed, error) {
 		return nil, fmt.Errorf("reading the status of key provider %s: %w", name, err)
 	}
 	o := observed(infos[0], status)
+	m.cfg.Metrics.forget(name)
 	m.cfg.Metrics.observed(o)
 	return &o, nil
 }

@@ -37,6 +37,21 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
+// forget is called before a look: what is not there any more is not told of.
+// provider "" is all of them.
+func (m *Metrics) forget(provider string) {
+	if m == nil {
+		return
+	}
+	if provider == "" {
+		m.up.Reset()
+		m.ends.Reset()
+		return
+	}
+	m.up.DeletePartialMatch(prometheus.Labels{"provider": provider})
+	m.ends.DeletePartialMatch(prometheus.Labels{"provider": provider})
+}
+
 func (m *Metrics) observed(o Observed) {
 	if m == nil {
 		return
