@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/vim25"
+
+	"github.com/keyreeve/keyreeve/internal/ctxtime"
 )
 
 // Attribute is the name of the custom attribute.
@@ -110,7 +112,7 @@ func (c *Claim) acquire(ctx context.Context, over bool) (held bool, other Holder
 			return false, other, fmt.Errorf("claiming the vCenter: %w", err)
 		}
 		last = err
-		if err := sleep(ctx, pause); err != nil {
+		if err := ctxtime.Sleep(ctx, pause); err != nil {
 			return false, other, err
 		}
 	}
@@ -290,7 +292,7 @@ func (c *Claim) Keep(ctx context.Context) (work context.Context, stop func()) {
 func (c *Claim) keep(ctx context.Context) error {
 	for {
 		left := c.Until().Sub(c.cfg.Now())
-		if sleep(ctx, min(left, c.cfg.Lease/20)) != nil {
+		if ctxtime.Sleep(ctx, min(left, c.cfg.Lease/20)) != nil {
 			return nil
 		}
 		switch err := c.Renew(ctx); {
@@ -299,16 +301,5 @@ func (c *Claim) keep(ctx context.Context) error {
 		case err != nil && ctx.Err() == nil:
 			c.cfg.Logger.Warn("the claim of the vCenter was not renewed; it is tried again", "err", err, "until", c.Until())
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -146,6 +146,30 @@ func machinesOf(s *inventory.Snapshot, before *Backup) []Used {
 			list = append(list, u)
 		}
 	}
+	return append(list, gone(s, before)...)
+}
+
+// keepGone is how long a machine that is not there any more stays in backups.
+const keepGone = 30 * 24 * time.Hour
+
+// gone are the machines of the last backup that are not there any more. They
+// stay for a while: a vCenter that is being lost, or an account that has lost
+// its rights, shows fewer and fewer machines and says that these are all.
+func gone(s *inventory.Snapshot, before *Backup) (list []Used) {
+	if before == nil {
+		return nil
+	}
+	there := map[string]bool{}
+	for i := range s.VMs {
+		v := &s.VMs[i]
+		there[v.Instance], there[v.File], there[v.Path] = true, true, true
+	}
+	delete(there, "")
+	for _, u := range before.Machines {
+		if !there[u.Instance] && !there[u.File] && !there[u.Path] && s.Time.Sub(u.Seen) < keepGone {
+			list = append(list, u)
+		}
+	}
 	return list
 }
 

@@ -200,3 +200,23 @@ func TestParse(t *testing.T) {
 		}
 	}
 }
+
+// A machine that is not there any more stays in backups for a while; one that
+// was decrypted does not.
+func TestMachinesThatAreGone(t *testing.T) {
+	f := situation()
+	before := &Backup{Machines: machinesOf(f.Snapshot, nil)}
+	later := *f.Snapshot
+	later.VMs = later.VMs[1:]
+	if list := machinesOf(&later, before); len(list) != 1 || list[0].Name != "db" {
+		t.Errorf("of a machine that is gone: %+v", list)
+	}
+	later.Time = now.Add(keepGone)
+	if list := machinesOf(&later, before); len(list) != 0 {
+		t.Errorf("for good: %+v", list)
+	}
+	f.Snapshot.VMs[0].Key = inventory.Key{}
+	if list := machinesOf(f.Snapshot, before); len(list) != 0 {
+		t.Errorf("of one that was decrypted: %+v", list)
+	}
+}
