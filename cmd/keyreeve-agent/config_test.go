@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyreeve/keyreeve/vsphere/policy"
 	"github.com/keyreeve/keyreeve/vsphere/session"
 )
 
@@ -345,5 +346,23 @@ func TestPaused(t *testing.T) {
 	}
 	if got, _ := paused(t.TempDir()); got == "" {
 		t.Error("a pause that cannot be read does not pause")
+	}
+}
+
+// TestOptionalPrivileges: what starts and stops machines is asked for where the
+// policy may do that.
+func TestOptionalPrivileges(t *testing.T) {
+	for _, tc := range []struct {
+		policy *policy.Policy
+		id     string
+		want   bool
+	}{
+		{nil, "VirtualMachine.Interact.PowerOff", true}, {&policy.Policy{}, "VirtualMachine.Interact.PowerOn", true},
+		{&policy.Policy{ShutDown: true}, "VirtualMachine.Interact.PowerOn", false},
+		{&policy.Policy{}, "Cryptographer.Encrypt", false}, {nil, "VirtualMachine.Config.Settings", false},
+	} {
+		if got := (&config{policy: tc.policy}).optional(tc.id); got != tc.want {
+			t.Errorf("%s, shut down %v: %v", tc.id, tc.policy, got)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -143,6 +144,7 @@ func (l *link) checkPrivileges(ctx context.Context) (string, error) {
 // privileges names those that the mode needs and the account does not have.
 func (l *link) privileges(ctx context.Context, s *session.Session) (string, error) {
 	missing, err := s.Missing(ctx, l.config.Mode)
+	missing = slices.DeleteFunc(missing, l.config.optional)
 	if err == nil && len(missing) > 0 {
 		err = &failure{Code: exitRefused, Err: fmt.Errorf("mode %s needs privileges that %s does not have: %s", l.config.Mode, l.config.VCenter.User, strings.Join(missing, ", ")),
 			Hint: fmt.Sprintf("keyreeve-agent roles --mode %s prints the role", l.config.Mode)}

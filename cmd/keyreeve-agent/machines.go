@@ -127,8 +127,8 @@ func (l *link) missing(ctx context.Context) (map[policy.Op][]string, error) {
 	out := map[policy.Op][]string{}
 	for _, id := range lacking {
 		switch {
-		case strings.HasPrefix(id, "VirtualMachine.Interact."), id == "VirtualMachine.Config.UpgradeVirtualHardware":
-			continue // only where the policy asks for that
+		case l.config.optional(id):
+			continue
 		case id == "VirtualMachine.Config.Settings":
 			out[policy.VMotionOp] = append(out[policy.VMotionOp], id)
 		}
@@ -137,6 +137,12 @@ func (l *link) missing(ctx context.Context) (map[policy.Op][]string, error) {
 		}
 	}
 	return out, nil
+}
+
+// optional tells of a privilege that it is of no use: only a policy that lets
+// machines be shut down stops and starts any.
+func (c *config) optional(id string) bool {
+	return strings.HasPrefix(id, "VirtualMachine.Interact.") && (c.policy == nil || !c.policy.ShutDown)
 }
 
 // addMachines adds what the policy wants to a plan.

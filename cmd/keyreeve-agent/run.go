@@ -67,6 +67,12 @@ func newWatch(l *link, reg prometheus.Registerer) *watch {
 	w := &watch{link: l, metrics: newRunMetrics(reg), seen: newSeenMetrics(reg), state: map[string]string{}}
 	l.providerMetrics = provider.NewMetrics(reg)
 	l.ovhMetrics, l.vcenterMetrics = ovhcloud.NewMetrics(reg), session.NewMetrics(reg)
+	if l.config.VCenter != nil {
+		w.parts = append(w.parts, part{"privileges", func(ctx context.Context) error {
+			_, err := l.checkPrivileges(ctx)
+			return err
+		}})
+	}
 	if l.config.OVHcloud != nil && l.config.Mode != session.Observe {
 		w.parts = append(w.parts, part{"ovhcloud", l.alone(func(ctx context.Context) error {
 			_, err := l.registerAtOVH(ctx)
@@ -269,7 +275,7 @@ func newRunMetrics(reg prometheus.Registerer) *runMetrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "keyreeve_agent", Name: name, Help: help}, []string{label})
 	}
 	m := &runMetrics{
-		up:       vec("part_up", "1 when the last pass of this part went well: server, ovhcloud, provider, certificate, inventory or policy.", "part"),
+		up:       vec("part_up", "1 when the last pass of this part went well: server, privileges, ovhcloud, provider, certificate, inventory or policy.", "part"),
 		success:  vec("last_success_timestamp_seconds", "When a pass of this part last went well.", "part"),
 		machines: vec("machines", "Machines, by how they are to the policy: in_sync, unruled, todo, waiting, blocked; and alarms.", "state"),
 		passes: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "keyreeve_agent", Name: "passes_total",

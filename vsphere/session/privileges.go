@@ -54,7 +54,6 @@ var added = map[Mode][]Privilege{
 		{"Cryptographer.RegisterHost", "put hosts into encryption mode"},
 		{"VirtualMachine.Config.Settings", "encrypted vMotion"},
 		{"VirtualMachine.Config.EditDevice", "disks and their storage policies"},
-		{"VirtualMachine.Config.UpgradeVirtualHardware", "when the policy asks for newer hardware"},
 		{"VirtualMachine.Interact.PowerOff", "only when the policy lets machines be shut down"},
 		{"VirtualMachine.Interact.PowerOn", "the same"},
 	},
