@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -71,20 +73,44 @@ func (l *link) proveIfEnrolled(ctx context.Context) error {
 func (l *link) canaryDir() string { return filepath.Join(l.config.StateDir, "canary") }
 
 // canary is the client's identity, which lies in the state folder. It is made
-// when it is not there, and renewed before it ends.
+// when it is not there, or is of another key server, and renewed before it ends.
 func (l *link) canary(ctx context.Context) (*tls.Config, error) {
 	dir := l.canaryDir()
 	identity, err := certs.ClientConfig(dir)
-	if err == nil && l.app.now().Before(identity.Certificates[0].Leaf.NotAfter.Add(-canaryRenewal)) {
-		return identity, nil
-	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
+	}
+	known := false
+	if err == nil {
+		if known, err = l.canaryKnown(ctx, identity.Certificates[0].Leaf); err != nil {
+			return nil, err
+		}
+	}
+	if known {
+		return identity, nil
 	}
 	if err := l.enrolCanary(ctx, dir); err != nil {
 		return nil, err
 	}
 	return certs.ClientConfig(dir)
+}
+
+// canaryKnown asks whether the key server lets this certificate in, and for a
+// while to come.
+func (l *link) canaryKnown(ctx context.Context, leaf *x509.Certificate) (bool, error) {
+	if !l.app.now().Before(leaf.NotAfter.Add(-canaryRenewal)) {
+		return false, nil
+	}
+	server, err := l.keyServer()
+	if err != nil {
+		return false, err
+	}
+	record, err := server.Client(ctx, canaryName)
+	if refusedAs(err, admin.CodeNotFound) {
+		return false, nil
+	}
+	takes := func(c admin.Certificate) bool { return c.SHA256 == certs.SHA256(leaf) }
+	return err == nil && record.Revoked == nil && slices.ContainsFunc(record.Certificates, takes), err
 }
 
 // enrolCanary gets the client a certificate and puts it into the folder. What a

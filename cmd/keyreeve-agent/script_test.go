@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -50,6 +52,11 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GOVC_HOME", env.WorkDir)
 			env.Setenv("EXAMPLE", example)
+			port, err := freePort()
+			if err != nil {
+				return err
+			}
+			env.Setenv("METRICS_PORT", port)
 			env.Setenv("PATH", path+string(os.PathListSeparator)+env.Getenv("PATH"))
 			return nil
 		},
@@ -58,6 +65,16 @@ func TestScripts(t *testing.T) {
 			"health": health, "metric": metric, "foreign": foreign, "upload": upload, "due": due, "killed": killed,
 		},
 	})
+}
+
+// freePort is one for the metrics of a script's agent: scripts run side by side.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, errors.Join(err, l.Close())
 }
 
 // takeExports FILE [agent] takes over what a lab exports, and where its vCenter is.
