@@ -114,11 +114,7 @@ func (l *link) viewServer(ctx context.Context, v *certificateView) error {
 }
 
 func (l *link) viewOVH(ctx context.Context, v *certificateView) error {
-	service, err := l.service(ctx)
-	if err != nil {
-		return err
-	}
-	state, err := service.Observe(ctx)
+	state, err := l.atOVH(ctx)
 	if err != nil {
 		return err
 	}
@@ -131,11 +127,7 @@ func (l *link) viewOVH(ctx context.Context, v *certificateView) error {
 }
 
 func (l *link) viewVCenter(ctx context.Context, v *certificateView) error {
-	s, err := l.vCenter(ctx)
-	if err != nil {
-		return err
-	}
-	m, err := provider.New(provider.Config{VIM: s.Client(), Now: l.app.now, Logger: l.logger})
+	m, err := l.watcher(ctx)
 	if err != nil {
 		return err
 	}

@@ -117,11 +117,7 @@ func (l *link) checkCertificate(ctx context.Context) (string, error) {
 }
 
 func (l *link) checkService(ctx context.Context) (string, error) {
-	service, err := l.service(ctx)
-	if err != nil {
-		return "", err
-	}
-	state, err := service.Observe(ctx)
+	state, err := l.atOVH(ctx)
 	return fmt.Sprintf("service %s, VM encryption %s, entries: %d", state.Service, state.Option, len(state.Entries)), err
 }
 

@@ -190,15 +190,6 @@ func (l *link) ready(ctx context.Context) error {
 	return nil
 }
 
-// watcher looks at vCenter's key providers, and changes none.
-func (l *link) watcher(ctx context.Context) (*provider.Manager, error) {
-	s, err := l.vCenter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return provider.New(provider.Config{VIM: s.Client(), Now: l.app.now, Logger: l.logger, Metrics: l.providerMetrics})
-}
-
 // findKey finds the key that was made for a job whose answer was lost.
 func (l *link) findKey(ctx context.Context, job string) (string, error) {
 	server, err := l.keyServer()

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +13,7 @@ import (
 	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/internal/program"
 	"github.com/keyreeve/keyreeve/vsphere/inventory"
+	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
 )
 
 // An inventoryView is what inventory prints.
@@ -130,21 +129,19 @@ func (l *link) keys(ctx context.Context) (list []admin.Key, err error) {
 	}
 }
 
-// providers are the key providers of a vCenter whose servers are ours: at the
-// address at which this machine reaches the server, or at the one that OVHcloud
-// has.
+// providers are the key providers of a vCenter whose servers are ours.
 func (l *link) providers(s *inventory.Snapshot) []string {
-	ours := []string{l.config.Server.KMIP}
+	return s.ProvidersAt(l.addresses()...)
+}
+
+// addresses are those of the key server, as vCenter may have it: where this
+// machine reaches it, and the one that OVHcloud has.
+func (l *link) addresses() []string {
+	list := []string{l.config.Server.KMIP}
 	if l.config.OVHcloud != nil {
-		ours = append(ours, net.JoinHostPort(l.config.OVHcloud.Address, "5696"))
+		list = append(list, hostPort(l.config.OVHcloud.Address, ovhcloud.KMIPPort))
 	}
-	names := []string{}
-	for _, p := range s.Providers {
-		if slices.ContainsFunc(p.Servers, func(at string) bool { return slices.Contains(ours, at) }) {
-			names = append(names, p.Name)
-		}
-	}
-	return names
+	return list
 }
 
 func (v *inventoryView) table(w io.Writer) {

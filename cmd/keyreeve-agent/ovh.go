@@ -38,11 +38,7 @@ func (a *app) ovhListCommand(o *options) *cobra.Command {
 		Use: "list", Short: "list the key servers that OVHcloud lets through", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd, o, func(ctx context.Context, l *link) error {
-				service, err := l.service(ctx)
-				if err != nil {
-					return err
-				}
-				state, err := service.Observe(ctx)
+				state, err := l.atOVH(ctx)
 				if err != nil {
 					return err
 				}
@@ -84,6 +80,15 @@ func (a *app) with(cmd *cobra.Command, o *options, do func(context.Context, *lin
 	}
 	defer l.close()
 	return do(cmd.Context(), l)
+}
+
+// atOVH is what OVHcloud has.
+func (l *link) atOVH(ctx context.Context) (state ovhcloud.State, err error) {
+	service, err := l.service(ctx)
+	if err != nil {
+		return state, err
+	}
+	return service.Observe(ctx)
 }
 
 // desired is how OVHcloud's entry is to be: with the thumbprint of the

@@ -159,15 +159,11 @@ func (l *link) plan(ctx context.Context, machines *policy.Plan) (_ *plan, err er
 
 func (l *link) planOVH(ctx context.Context, p *plan) error {
 	const area = "ovhcloud"
-	service, err := l.service(ctx)
-	if err != nil {
-		return err
-	}
 	d, err := l.desired(ctx)
 	if err != nil {
 		return err
 	}
-	state, err := service.Observe(ctx)
+	state, err := l.atOVH(ctx)
 	if err != nil {
 		return err
 	}
@@ -187,12 +183,16 @@ func (l *link) planOVH(ctx context.Context, p *plan) error {
 	if l.config.VCenter == nil {
 		return nil
 	}
-	return l.planRight(ctx, service, p)
+	return l.planRight(ctx, p)
 }
 
 // planRight names what all about key providers in vCenter needs before.
-func (l *link) planRight(ctx context.Context, service *ovhcloud.Service, p *plan) error {
-	err := service.EncryptionRight(ctx, l.config.VCenter.User)
+func (l *link) planRight(ctx context.Context, p *plan) error {
+	service, err := l.service(ctx)
+	if err != nil {
+		return err
+	}
+	err = service.EncryptionRight(ctx, l.config.VCenter.User)
 	switch {
 	case errors.Is(err, ovhcloud.ErrNoEncryptionRight):
 		p.add("ovhcloud", isBlocked, err.Error())

@@ -40,6 +40,15 @@ func (l *link) manager(ctx context.Context) (m *provider.Manager, d provider.Des
 	return m, d, err
 }
 
+// watcher looks at vCenter's key providers, and changes none.
+func (l *link) watcher(ctx context.Context) (*provider.Manager, error) {
+	s, err := l.vCenter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return provider.New(provider.Config{VIM: s.Client(), Now: l.app.now, Logger: l.logger, Metrics: l.providerMetrics})
+}
+
 // planProviders adds what vCenter's key providers lack to a plan.
 func (l *link) planProviders(ctx context.Context, p *plan) error {
 	const area = "provider"
@@ -97,11 +106,7 @@ func (a *app) providerListCommand(o *options) *cobra.Command {
 		Use: "list", Short: "list vCenter's key providers, their servers, trust and status", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd, o, func(ctx context.Context, l *link) error {
-				s, err := l.vCenter(ctx)
-				if err != nil {
-					return err
-				}
-				m, err := provider.New(provider.Config{VIM: s.Client(), Now: a.now, Logger: l.logger})
+				m, err := l.watcher(ctx)
 				if err != nil {
 					return err
 				}

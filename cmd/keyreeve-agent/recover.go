@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -99,15 +98,6 @@ func (a *app) recover(ctx context.Context, o *options, l *link, from string, dry
 		return err
 	}
 	return v.verdict()
-}
-
-// addresses are those of the key server, as vCenter may have it.
-func (l *link) addresses() []string {
-	list := []string{l.config.Server.KMIP}
-	if l.config.OVHcloud != nil {
-		list = append(list, net.JoinHostPort(l.config.OVHcloud.Address, "5696"))
-	}
-	return list
 }
 
 // warnOfBackup says what of the backup does not come back by itself.

@@ -106,11 +106,7 @@ func (l *link) sideServer(ctx context.Context) (string, error) {
 
 // sideOVH is OVHcloud's entry of our server.
 func (l *link) sideOVH(ctx context.Context) (string, error) {
-	service, err := l.service(ctx)
-	if err != nil {
-		return "", err
-	}
-	state, err := service.Observe(ctx)
+	state, err := l.atOVH(ctx)
 	if err != nil {
 		return "", err
 	}

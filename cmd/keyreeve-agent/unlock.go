@@ -228,7 +228,7 @@ func (l *link) unlockAll(ctx context.Context, v *lockedView) error {
 	if err != nil {
 		return err
 	}
-	m, err := provider.New(provider.Config{VIM: s.Client(), Now: l.app.now, Logger: l.logger})
+	m, err := l.watcher(ctx)
 	if err != nil {
 		return err
 	}

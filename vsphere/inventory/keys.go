@@ -164,7 +164,8 @@ func written(k admin.Key) string {
 
 // ProvidersAt are the key providers of which a server is at one of the
 // addresses, host:port, as vCenter was given them.
-func (s *Snapshot) ProvidersAt(addresses ...string) (names []string) {
+func (s *Snapshot) ProvidersAt(addresses ...string) []string {
+	names := []string{}
 	for _, p := range s.Providers {
 		if slices.ContainsFunc(p.Servers, func(a string) bool { return slices.Contains(addresses, a) }) {
 			names = append(names, p.Name)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/vim25/soap"
+
+	"github.com/keyreeve/keyreeve/internal/ctxtime"
 )
 
 // ErrCertificate is wrapped when the vCenter's certificate is not the one that
@@ -116,12 +118,5 @@ func (p *pace) wait(ctx context.Context) error {
 	if delay <= 0 {
 		return ctx.Err()
 	}
-	t := time.NewTimer(delay)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return ctxtime.Sleep(ctx, delay)
 }
