@@ -15,6 +15,7 @@ import (
 	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/internal/program"
 	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
+	"github.com/keyreeve/keyreeve/vsphere/policy"
 	"github.com/keyreeve/keyreeve/vsphere/provider"
 	"github.com/keyreeve/keyreeve/vsphere/session"
 )
@@ -33,6 +34,7 @@ type link struct {
 	vcenterMetrics *session.Metrics
 
 	providerMetrics *provider.Metrics
+	policyMetrics   *policy.Metrics
 
 	prove func(context.Context) error // that keys can be had; nil: vCenter's status is enough
 

@@ -80,7 +80,7 @@ func (l *link) enforcement(w word) (*enforcement, error) {
 	e.Confirm, e.Changes, e.Only = w.confirm, w.changes, w.only
 	e.Applier = &policy.Applier{
 		Ledger: e.ledger, Limits: l.config.policy.Limits, Now: l.app.now,
-		Healthy: e.healthy(), FindKey: l.findKey, Report: e.report, Progress: e.progress,
+		Healthy: e.healthy(), FindKey: l.findKey, Report: e.report, Progress: e.progress, Metrics: l.policyMetrics,
 	}
 	return e, nil
 }

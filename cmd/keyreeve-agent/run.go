@@ -65,7 +65,7 @@ type watch struct {
 
 func newWatch(l *link, reg prometheus.Registerer) *watch {
 	w := &watch{link: l, metrics: newRunMetrics(reg), seen: newSeenMetrics(reg), state: map[string]string{}}
-	l.providerMetrics = provider.NewMetrics(reg)
+	l.providerMetrics, l.policyMetrics = provider.NewMetrics(reg), policy.NewMetrics(reg)
 	l.ovhMetrics, l.vcenterMetrics = ovhcloud.NewMetrics(reg), session.NewMetrics(reg)
 	if l.config.VCenter != nil {
 		w.parts = append(w.parts, part{"privileges", func(ctx context.Context) error {

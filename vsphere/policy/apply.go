@@ -34,8 +34,8 @@ var ErrNoKey = errors.New("vCenter made no key")
 // ErrTooManyFailures ends a run.
 var ErrTooManyFailures = errors.New("too many failures in a row")
 
-// An Applier does what a plan says. All fields but Healthy, FindKey, Report and
-// Progress are needed.
+// An Applier does what a plan says. All fields but Healthy, FindKey, Report,
+// Progress and Metrics are needed.
 type Applier struct {
 	Client *vim25.Client
 	Ledger *Ledger
@@ -53,6 +53,7 @@ type Applier struct {
 	// Progress is told how far a long change is, in percent, by as many
 	// goroutines as there are workers.
 	Progress func(Action, int)
+	Metrics  *Metrics
 
 	step func(string) error // tests end a run with it
 }
@@ -97,7 +98,9 @@ func (r *run) work(ctx context.Context) {
 		if !ok {
 			return
 		}
+		began := r.Now()
 		key, err := r.do(ctx, action)
+		r.Metrics.change(action.Op, r.Now().Sub(began), err)
 		r.ended(action, key, err)
 	}
 }
