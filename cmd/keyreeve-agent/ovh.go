@@ -11,6 +11,7 @@ import (
 	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/internal/program"
 	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
+	"github.com/keyreeve/keyreeve/vsphere/session"
 )
 
 func (a *app) ovhCommand(o *options) *cobra.Command {
@@ -130,7 +131,18 @@ for. Do this before the key provider is added to vCenter: it opens the firewall.
 	return cmd
 }
 
+// mayChange refuses in mode observe.
+func (l *link) mayChange(what string) error {
+	if l.config.Mode == session.Observe {
+		return &failure{Code: exitRefused, Err: fmt.Errorf("mode observe changes no %s", what), Hint: "set mode: register"}
+	}
+	return nil
+}
+
 func (l *link) registerAtOVH(ctx context.Context) ([]ovhcloud.Step, error) {
+	if err := l.mayChange("entries at OVHcloud"); err != nil {
+		return nil, err
+	}
 	service, err := l.service(ctx)
 	if err != nil {
 		return nil, err
@@ -179,6 +191,9 @@ at that address: machines and hosts that start there get no keys.`,
 				}
 				if dry {
 					return a.dryUnregister(ctx, service, args[0])
+				}
+				if err := l.mayChange("entries at OVHcloud"); err != nil {
+					return err
 				}
 				removed, err := service.Unregister(ctx, args[0], l.app.ovhProgress())
 				for _, e := range removed {

@@ -270,7 +270,7 @@ func (a *app) apply(ctx context.Context, o *options, l *link, w word) error {
 
 // applyTrust brings OVHcloud and the key providers up to date.
 func (a *app) applyTrust(ctx context.Context, l *link) error {
-	if l.config.OVHcloud != nil {
+	if l.config.OVHcloud != nil && l.config.Mode != session.Observe {
 		changed, err := l.registerAtOVH(ctx)
 		for _, step := range changed {
 			l.say("done: ovhcloud: %s", step)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,7 +13,6 @@ import (
 	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/internal/program"
 	"github.com/keyreeve/keyreeve/vsphere/provider"
-	"github.com/keyreeve/keyreeve/vsphere/session"
 )
 
 // manager is what looks after vCenter's key providers, and what they are to be.
@@ -81,8 +79,8 @@ func (l *link) planProviders(ctx context.Context, p *plan) error {
 // ways, certificates that end soon, the defaults, and what is to go. passwords has
 // vCenter take the servers' passwords anew: it does not tell which it has.
 func (l *link) trustProviders(ctx context.Context, passwords bool) ([]provider.Step, error) {
-	if l.config.Mode == session.Observe {
-		return nil, &failure{Code: exitRefused, Err: errors.New("mode observe changes no key providers"), Hint: "set mode: register"}
+	if err := l.mayChange("key providers"); err != nil {
+		return nil, err
 	}
 	m, d, err := l.manager(ctx)
 	defer func() { d.Clear() }()

@@ -150,8 +150,8 @@ func (l *link) renewIfDue(ctx context.Context) error {
 
 // renew changes the key server's certificate, and tells each step once it is done.
 func (l *link) renew(ctx context.Context, leaf *x509.Certificate, did func(step string)) (out provider.Rotated, err error) {
-	if l.config.Mode == session.Observe {
-		return out, &failure{Code: exitRefused, Err: errors.New("mode observe changes no certificate"), Hint: "set mode: register"}
+	if err := l.mayChange("certificate"); err != nil {
+		return out, err
 	}
 	alias, err := l.mayRenew(leaf)
 	if err != nil {
