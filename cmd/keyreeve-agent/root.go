@@ -17,17 +17,20 @@ type options struct {
 }
 
 const rootHelp = `The companion of the Keyreeve key server at a vCenter: it tells OVHcloud and
-vCenter about the server, and says which machine uses which key.
+vCenter about the server, encrypts machines by a policy, and says which machine
+uses which key.
 
   keyreeve-agent config check -f FILE    are the settings right?
   keyreeve-agent doctor -f FILE          and is everything there that they need?
   keyreeve-agent plan -f FILE            what would be changed?
-  keyreeve-agent apply -f FILE           change it`
+  keyreeve-agent apply -f FILE           change it
+  keyreeve-agent run -f FILE             keep it so
+  keyreeve-agent status -f FILE          how is everything?`
 
 func (a *app) root() *cobra.Command {
 	o := &options{}
 	cmd := &cobra.Command{
-		Use: "keyreeve-agent", Short: "registers a key server with OVHcloud and vCenter, and keeps that true",
+		Use: "keyreeve-agent", Short: "registers a key server with OVHcloud and vCenter, encrypts machines, and keeps that true",
 		Long: rootHelp + "\n\n" + program.ExitHelp(exitMeanings),
 		Args: noArgs, SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{DisableNoDescFlag: true},
