@@ -80,14 +80,11 @@ func (l *link) canary(ctx context.Context) (*tls.Config, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	known := false
 	if err == nil {
-		if known, err = l.canaryKnown(ctx, identity.Certificates[0].Leaf); err != nil {
-			return nil, err
+		known, err := l.canaryKnown(ctx, identity.Certificates[0].Leaf)
+		if known || err != nil {
+			return identity, nil // with an error the proof tells better what is wrong
 		}
-	}
-	if known {
-		return identity, nil
 	}
 	if err := l.enrolCanary(ctx, dir); err != nil {
 		return nil, err

@@ -180,7 +180,7 @@ func TestKilledFiftyTimes(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- c.Wait() }()
 		select {
-		case <-time.After(time.Duration(rand.Int64N(int64(2500 * time.Millisecond)))):
+		case <-time.After(time.Duration(rand.Int64N(int64(1800 * time.Millisecond)))):
 			b.must(c.Process.Kill())
 			<-ended
 		case err := <-ended:
