@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -360,5 +361,54 @@ func TestLedger(t *testing.T) {
 	}
 	if _, err := OpenLedger(durable.OS, path); err == nil || !strings.Contains(err.Error(), "line 1") {
 		t.Errorf("a damaged line passes: %v", err)
+	}
+}
+
+// A ledger that has become long keeps what is not done, at whatever step that is,
+// and the rest lies beside it.
+func TestLedgerIsShortened(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger")
+	l, err := OpenLedger(durable.OS, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []Entry{
+		{VCenter: "v", Ref: "a", Op: EncryptOp, Step: stepTask, Key: "k", Task: "task-1"}, {VCenter: "v", Ref: "b", Op: EncryptOp, Step: stepDone, Key: "l"},
+		{VCenter: "w", Ref: "a", Op: ShallowOp, Step: stepFailed, Key: "m", Problem: "no"}, {VCenter: "v", Ref: "c", Op: EncryptOp, Step: stepIntent, Job: "j"},
+	} {
+		if err := l.add(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := [][]Entry{l.Unfinished("v"), l.Unfinished("w")}
+	_ = l.Close()
+	long, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func(was int64) { maxLedger = was }(maxLedger)
+	maxLedger = int64(len(long)) - 1
+	if l, err = OpenLedger(durable.OS, path); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.add(Entry{VCenter: "v", Ref: "c", Op: EncryptOp, Step: stepKey, Job: "j", Key: "n"}); err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+	maxLedger = 1 << 20
+	if l, err = OpenLedger(durable.OS, path); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	after := [][]Entry{l.Unfinished("v"), l.Unfinished("w")}
+	before[0][1].Step, before[0][1].Key = stepKey, "n"
+	if !reflect.DeepEqual(before, after) {
+		t.Errorf("before %+v\nafter  %+v", before, after)
+	}
+	if old, err := os.ReadFile(path + ".old"); err != nil || !slices.Equal(old, long) {
+		t.Errorf("beside it lies %q, %v", old, err)
+	}
+	if short, err := os.ReadFile(path); err != nil || strings.Contains(string(short), `"ref":"b"`) {
+		t.Errorf("it has what is done: %s, %v", short, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,6 +59,9 @@ type Ledger struct {
 // Any other line that cannot be read is an error.
 func OpenLedger(fsys durable.FS, path string) (*Ledger, error) {
 	l, err := readLedger(path)
+	if err == nil && l.end > maxLedger {
+		err = l.shorten(fsys, path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the ledger: %w", err)
 	}
@@ -71,6 +75,35 @@ func OpenLedger(fsys durable.FS, path string) (*Ledger, error) {
 		return nil, errors.Join(fmt.Errorf("opening the ledger: %w", err), l.file.Close())
 	}
 	return l, nil
+}
+
+// maxLedger is how large the file may be when it is opened; a change of a
+// machine takes some 1,500 bytes of it.
+var maxLedger int64 = 16 << 20
+
+// shorten keeps the jobs that are not done, and puts the whole file beside it,
+// for people: one such file is kept. Ended at any point, nothing is lost.
+func (l *Ledger) shorten(fsys durable.FS, path string) error {
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFile(fsys, path+".old", whole, 0o600); err != nil {
+		return err
+	}
+	var open []byte
+	for _, at := range slices.Sorted(maps.Keys(l.open)) {
+		line, err := json.Marshal(l.open[at])
+		if err != nil {
+			return err
+		}
+		open = append(append(open, line...), '\n')
+	}
+	if err := durable.WriteFile(fsys, path, open, 0o600); err != nil {
+		return err
+	}
+	l.end = int64(len(open))
+	return nil
 }
 
 // ReadUnfinished reads the jobs of a vCenter that are not done, of a ledger that
