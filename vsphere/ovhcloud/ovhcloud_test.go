@@ -240,6 +240,25 @@ func TestKilledInTheMiddle(t *testing.T) {
 	})
 }
 
+// A removal that was broken off is waited for, and not asked for twice.
+func TestRemovalUnderWay(t *testing.T) {
+	in(t, vspheretest.OVHcloudOptions{}, func(r *rig) {
+		r.reconcile(desired)
+		ctx, cancel := context.WithCancel(r.Context())
+		if _, err := r.service.Unregister(ctx, newIP, func(ovhcloud.Progress) { cancel() }); !errors.Is(err, context.Canceled) {
+			t.Fatalf("a cancelled removal: %v", err)
+		}
+		deletes := r.count("DELETE")
+		removed, err := r.service.Unregister(r.Context(), newIP, nil)
+		if err != nil || len(removed) != 1 || r.count("DELETE") != deletes {
+			t.Errorf("%v, %+v, %d more removals", err, removed, r.count("DELETE")-deletes)
+		}
+		if s, err := r.service.Observe(r.Context()); err != nil || len(s.Entries) != 0 || r.open(newIP) {
+			t.Errorf("%v, it returned while there is %+v", err, s.Entries)
+		}
+	})
+}
+
 // An answer that is lost is not asked for twice: the entry is looked for.
 func TestLostAnswer(t *testing.T) {
 	in(t, vspheretest.OVHcloudOptions{}, func(r *rig) {

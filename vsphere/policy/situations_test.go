@@ -247,6 +247,8 @@ var situations = []situation{
 	}, "blocked encrypt: unread"},
 	{"S4.3", "tags unread, and none does", func(w *world) { w.s.Unread[inventory.Tags] = "no session" }, "do encrypt"},
 	{"S4.3", "a folder that may not be seen", func(w *world) { w.s.Unread[inventory.Folders] = "x" }, "blocked encrypt: unread"},
+	{"S4.3", "storage policies unread", func(w *world) { w.s.Unread[inventory.Policies] = "x" }, "blocked encrypt: unread"},
+	{"S4.3", "storage policies unread, and none is set", func(w *world) { w.encrypted(400 * day); w.s.Unread[inventory.Policies] = "x" }, "do rekey"},
 	{"S4.3", "tasks unread", func(w *world) { w.s.Unread[inventory.Tasks] = "x" }, "blocked encrypt: unread"},
 	{"S4.5", "another agent acts", func(w *world) { w.f.Another = "agent-2" }, "blocked encrypt: another-agent"},
 	{"S4.6", "paused", func(w *world) { w.f.Paused = "audit" }, "blocked encrypt: paused"},
