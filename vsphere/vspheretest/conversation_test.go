@@ -36,8 +36,9 @@ func (l *listener) Connected(id uint64, _, _, _ string, _ uint16) {
 func (l *listener) Received(id uint64, message []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i := l.index[id]
-	l.connections[i] = append(l.connections[i], slices.Clone(message))
+	if i, ok := l.index[id]; ok { // else it began before take was last called
+		l.connections[i] = append(l.connections[i], slices.Clone(message))
+	}
 }
 
 func (l *listener) Sent(uint64, []byte)            {}
@@ -154,7 +155,7 @@ func TestConversationOfThePoll(t *testing.T) {
 	before := len(r.kms.Log.Lines(slog.LevelWarn)) // of polls before there was trust
 	want := texts(captured(t, "vcenter-status-poll", nil)[:2])
 	var got []string
-	for end := time.Now().Add(20 * time.Second); len(got) < 7; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); len(got) < 9; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("nobody polls")
 		}
@@ -163,13 +164,13 @@ func TestConversationOfThePoll(t *testing.T) {
 		said.mu.Unlock()
 	}
 	count := map[string]int{}
-	for i, text := range got {
+	for i, text := range got[1 : len(got)-3] { // it began in the middle of a round, and the last ones are not over
 		if count[text]++; !slices.Contains(want, text) {
-			t.Errorf("connection %d is\n%s\nand neither\n%s\nnor\n%s", i, text, want[0], want[1])
+			t.Errorf("connection %d is\n%s\nand neither\n%s\nnor\n%s", i+1, text, want[0], want[1])
 		}
 	}
-	// A connection is heard of when the server has seen its end, which may be
-	// after the next one's; and it may have begun and ended within a round.
+	// A connection is heard of when the server has seen the end of its handshake,
+	// which under load may be after the next one's.
 	if more := count[want[0]] - count[want[1]]; more < -2 || more > 2 {
 		t.Errorf("of a round's two connections there were %d and %d", count[want[0]], count[want[1]])
 	}
