@@ -163,22 +163,24 @@ func refusedAs(err error, code admin.Code) bool {
 	return ok && e.Code == code
 }
 
-// A pulse asks something at most so often, for whoever wants to know.
+// A pulse asks something no more often than it must, for whoever wants to know:
+// it lives as long as the link, over many passes.
 type pulse struct {
-	every time.Duration
-	now   func() time.Time
-	ask   func(context.Context) error
-
 	mu  sync.Mutex
 	at  time.Time
 	err error // of the last time
 }
 
-func (p *pulse) check(ctx context.Context) error {
+// check asks unless that was done within the time. What went wrong is asked for
+// anew when soon is over, however long an answer that is good may last.
+func (p *pulse) check(ctx context.Context, now time.Time, soon, every time.Duration, ask func(context.Context) error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now := p.now(); p.at.IsZero() || now.Sub(p.at) >= p.every {
-		p.at, p.err = now, p.ask(ctx)
+	if p.err != nil {
+		every = min(every, soon)
+	}
+	if p.at.IsZero() || now.Sub(p.at) >= every {
+		p.at, p.err = now, ask(ctx)
 	}
 	return p.err
 }

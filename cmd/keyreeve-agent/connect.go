@@ -41,6 +41,8 @@ type link struct {
 	state      *state // what run and apply hold for their whole life; nil: a command opens its own
 	lease      *lease // of the vCenter; nil: it was not claimed
 	over       bool   // a person wants it claimed whoever has it
+	status     pulse  // of key server and providers
+	proof      pulse  // with a real key
 	seen       *sight // of the machines, last; nil: nothing yet
 	unattended bool   // nobody sits at a terminal
 	server     *admin.Client

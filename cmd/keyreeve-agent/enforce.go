@@ -80,7 +80,7 @@ func (l *link) enforcement(w word) (*enforcement, error) {
 	e.Confirm, e.Changes, e.Only = w.confirm, w.changes, w.only
 	e.Applier = &policy.Applier{
 		Ledger: e.ledger, Limits: l.config.policy.Limits, Now: l.app.now,
-		Healthy: e.healthy(), FindKey: l.findKey, Report: e.report, Progress: e.progress, Metrics: l.policyMetrics,
+		Healthy: func(ctx context.Context) error { return l.healthy(ctx, proofEvery) }, FindKey: l.findKey, Report: e.report, Progress: e.progress, Metrics: l.policyMetrics,
 	}
 	return e, nil
 }
@@ -108,7 +108,7 @@ func (e *enforcement) read(ctx context.Context) (*inventory.Snapshot, policy.Fac
 		return nil, f, err
 	}
 	if e.ledger != nil {
-		if err := e.Applier.Healthy(ctx); err != nil {
+		if err := e.link.healthy(ctx, e.link.proofLasts()); err != nil {
 			f.Probe = err.Error()
 		}
 	}
@@ -144,17 +144,23 @@ func (e *enforcement) run(ctx context.Context) (*policy.Plan, error) {
 }
 
 // healthy asks the server and the provider often, and proves it with a real key
-// from time to time.
-func (e *enforcement) healthy() func(context.Context) error {
-	l := e.link
-	status := &pulse{every: statusEvery, now: l.app.now, ask: l.ready}
-	proof := &pulse{every: proofEvery, now: l.app.now, ask: l.proveKeys}
-	return func(ctx context.Context) error {
-		if err := status.check(ctx); err != nil {
-			return err
-		}
-		return proof.check(ctx)
+// when the last proof that went well is older than that.
+func (l *link) healthy(ctx context.Context, proof time.Duration) error {
+	now := l.app.now()
+	if err := l.status.check(ctx, now, statusEvery, statusEvery, l.ready); err != nil {
+		return err
 	}
+	return l.proof.check(ctx, now, proofEvery, proof, l.proveKeys)
+}
+
+// proofLasts is how long a proof is good for a plan: in run as long as its passes
+// are apart, since passes after a failure come often and each proof leaves a
+// record. Before a change there is a newer one.
+func (l *link) proofLasts() time.Duration {
+	if l.unattended {
+		return l.config.Run.Every
+	}
+	return proofEvery
 }
 
 // ready asks the key server, and vCenter for the status of the providers that

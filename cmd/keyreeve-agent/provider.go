@@ -55,11 +55,7 @@ func (l *link) planProviders(ctx context.Context, p *plan) error {
 	if err != nil {
 		return err
 	}
-	state, err := m.Observe(ctx, d)
-	if err != nil {
-		return err
-	}
-	diff, err := provider.Diff(state, d)
+	diff, err := m.Plan(ctx, d)
 	if err != nil {
 		return err
 	}

@@ -191,11 +191,7 @@ func (a *app) recoverDry(ctx context.Context, o *options, l *link, v *lockedView
 	if err != nil {
 		return err
 	}
-	state, err := m.Observe(ctx, d)
-	if err != nil {
-		return err
-	}
-	plan, err := provider.Diff(state, d)
+	plan, err := m.Plan(ctx, d)
 	if err != nil {
 		return err
 	}

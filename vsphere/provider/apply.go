@@ -23,6 +23,15 @@ var (
 // status that comes after it was made.
 const rounds = 4
 
+// Plan observes and compares. It changes nothing.
+func (m *Manager) Plan(ctx context.Context, d Desired) (Plan, error) {
+	state, err := m.Observe(ctx, d)
+	if err != nil {
+		return Plan{}, err
+	}
+	return Diff(state, d)
+}
+
 // Reconcile brings vCenter's providers to what is desired: it observes,
 // compares and acts until there is nothing to do. What is blocked, or fails for
 // one provider, does not keep it from the others; the error names it all and
@@ -30,11 +39,7 @@ const rounds = 4
 func (m *Manager) Reconcile(ctx context.Context, d Desired) (changed []Step, err error) {
 	var plan Plan
 	for range rounds {
-		state, err := m.Observe(ctx, d)
-		if err != nil {
-			return changed, err
-		}
-		if plan, err = Diff(state, d); err != nil {
+		if plan, err = m.Plan(ctx, d); err != nil {
 			return changed, err
 		}
 		if len(plan.Steps) == 0 {
