@@ -21,6 +21,7 @@ type Key struct {
 	DestroyDate      time.Time `json:"destroy_date,omitzero"`
 	CompromiseDate   time.Time `json:"compromise_date,omitzero"`
 	LastChangeDate   time.Time `json:"last_change_date,omitzero"`
+	BackedUp         bool      `json:"backed_up"` // the last verified backup has it
 
 	UsedBy                   []UsedKey   `json:"used_by,omitempty"` // by vCenter; while it is used it is not destroyed
 	Usage                    []string    `json:"usage,omitempty"`   // of the Cryptographic Usage Mask

@@ -258,7 +258,7 @@ func (tx *Tx) Create(o *Object) error {
 		return err
 	}
 	o.editable = true
-	tx.head.stamp = max(tx.head.stamp, o.UniqueIdentifier.stamp())
+	tx.head.stamp = max(tx.head.stamp, o.UniqueIdentifier.Stamp())
 	return tx.reindex(nil, o)
 }
 

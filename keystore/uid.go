@@ -69,8 +69,9 @@ func nibble(c byte) byte {
 	return 0xff
 }
 
-// stamp is the part that rises: milliseconds << 12 | counter.
-func (u UID) stamp() uint64 {
+// Stamp is the part that rises: milliseconds << 12 | counter. What was made
+// later has a higher one.
+func (u UID) Stamp() uint64 {
 	high := binary.BigEndian.Uint64(u[:8])
 	return high>>16<<12 | high&0xfff
 }

@@ -16,6 +16,9 @@ type Backups interface {
 	// removes in its time.
 	Refresh(ctx context.Context, by *keystore.Principal) (admin.Backup, error)
 	List(ctx context.Context) ([]admin.Backup, error)
+	// Stamp is that of the newest identifier that the last verified backup has;
+	// 0: there is none.
+	Stamp() uint64
 	Progress() admin.BackupProgress
 }
 

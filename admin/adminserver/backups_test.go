@@ -12,7 +12,10 @@ import (
 type fakeBackups struct {
 	asked []admin.BackupRequest
 	by    []string
+	stamp uint64
 }
+
+func (f *fakeBackups) Stamp() uint64 { return f.stamp }
 
 func (f *fakeBackups) Create(_ context.Context, by *keystore.Principal, req admin.BackupRequest) (admin.Backup, error) {
 	f.asked, f.by = append(f.asked, req), append(f.by, by.User)

@@ -129,7 +129,12 @@ func (s *Server) moveKey(c *call, m keyMove, reason string) (answer admin.KeyCha
 		return answer, err
 	}
 	err = do(c.context(), s.cfg.Store, c.by, m.op, func(tx *keystore.Tx) error {
-		answer, err = m.apply(tx, uid, reason)
+		o, changed, err := m.apply(tx, uid, reason)
+		if err != nil {
+			return err
+		}
+		answer.Changed = changed
+		answer.Key, err = details(tx, o, s.cfg.Backups.Stamp())
 		return err
 	})
 	if err != nil {
@@ -143,22 +148,14 @@ func (s *Server) moveKey(c *call, m keyMove, reason string) (answer admin.KeyCha
 
 const maxReason = 512 // bytes
 
-func (m keyMove) apply(tx *keystore.Tx, uid keystore.UID, reason string) (answer admin.KeyChanged, err error) {
+func (m keyMove) apply(tx *keystore.Tx, uid keystore.UID, reason string) (o *keystore.Object, changed bool, err error) {
 	if err := tx.Explain(reason); err != nil {
-		return answer, err
+		return nil, false, err
 	}
-	o, err := tx.Edit(uid)
-	if err != nil {
-		return answer, err
+	if o, err = tx.Edit(uid); err != nil || m.already(o) {
+		return o, false, err
 	}
-	if !m.already(o) {
-		if err := m.move(tx, o, reason); err != nil {
-			return answer, err
-		}
-		answer.Changed = true
-	}
-	answer.Key, err = details(tx, o)
-	return answer, err
+	return o, true, m.move(tx, o, reason)
 }
 
 func (m keyMove) explain(c *call, err error) error {

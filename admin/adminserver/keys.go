@@ -31,6 +31,7 @@ func (s *Server) listKeys(c *call, req admin.KeyQuery) (page admin.KeyPage, err 
 	if err != nil {
 		return page, err
 	}
+	covered := s.cfg.Backups.Stamp()
 	err = do(c.context(), s.cfg.Store, c.by, &opListKeys, func(tx *keystore.Tx) error {
 		page = admin.KeyPage{Keys: []admin.Key{}} // this may run again
 		last, looked := "", 0
@@ -49,7 +50,7 @@ func (s *Server) listKeys(c *call, req admin.KeyQuery) (page admin.KeyPage, err 
 				fits = used == (req.Use == keysInUse)
 			}
 			if fits {
-				page.Keys = append(page.Keys, metadata(o))
+				page.Keys = append(page.Keys, metadata(o, covered))
 			}
 			return failed == nil
 		})
@@ -91,7 +92,7 @@ func (s *Server) showKey(c *call, _ none) (key admin.Key, err error) {
 		if err != nil {
 			return err
 		}
-		if key, err = details(tx, o); err != nil || c.role == admin.RoleAgent { // which sees its own vCenter
+		if key, err = details(tx, o, s.cfg.Backups.Stamp()); err != nil || c.role == admin.RoleAgent { // which sees its own vCenter
 			return err
 		}
 		key.UsedBy, err = usersOf(tx, uid)
@@ -118,7 +119,8 @@ func absent(c *call, err error) error {
 
 // metadata copies what a list says of an object out of the transaction. An
 // administrator's Tx never has the Value, so there is nothing here to leak.
-func metadata(o *keystore.Object) admin.Key {
+// covered is the Stamp of the last backup.
+func metadata(o *keystore.Object, covered uint64) admin.Key {
 	k := admin.Key{
 		UniqueIdentifier: o.UniqueIdentifier.String(),
 		ObjectType:       name(objectTypes, uint32(o.Type)),
@@ -133,6 +135,7 @@ func metadata(o *keystore.Object) admin.Key {
 		DestroyDate:      instant(o.DestroyDate),
 		CompromiseDate:   instant(o.CompromiseDate),
 		LastChangeDate:   instant(o.LastChangeDate),
+		BackedUp:         o.UniqueIdentifier.Stamp() <= covered,
 	}
 	if o.CryptographicAlgorithm != 0 {
 		k.Algorithm = name(algorithms, o.CryptographicAlgorithm)
@@ -153,8 +156,8 @@ func attribute(a keystore.Attribute) admin.Attribute {
 }
 
 // details adds to metadata what a list leaves out.
-func details(tx *keystore.Tx, o *keystore.Object) (admin.Key, error) {
-	k := metadata(o)
+func details(tx *keystore.Tx, o *keystore.Object, covered uint64) (admin.Key, error) {
+	k := metadata(o, covered)
 	k.ProcessStartDate, k.ProtectStopDate = instant(o.ProcessStartDate), instant(o.ProtectStopDate)
 	k.CompromiseOccurrenceDate, k.ArchiveDate = instant(o.CompromiseOccurrenceDate), instant(o.ArchiveDate)
 	if o.HasUsageMask {

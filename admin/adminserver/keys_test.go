@@ -71,6 +71,18 @@ func TestKeysInPages(t *testing.T) {
 	}
 	k, err := w.client.Key(t.Context(), want[3])
 	must(t, err)
+	if k.BackedUp {
+		t.Error("a key is told to be in a backup, and there is none")
+	}
+	backed, _ := keystore.ParseUID([]byte(want[3]))
+	w.backups.stamp = backed.Stamp()
+	page, err := w.client.Keys(t.Context(), admin.KeyQuery{})
+	must(t, err)
+	for i, k := range page.Keys {
+		if k.BackedUp != (i <= 3) {
+			t.Errorf("key %d: backed up: %v, and the backup has four", i, k.BackedUp)
+		}
+	}
 	if k.Group != "group3" || k.State != "Pre-Active" || k.ObjectType != "Symmetric Key" || k.Algorithm != "AES" || k.LengthBits != 256 || k.Client != "lab" {
 		t.Errorf("%+v", k)
 	}

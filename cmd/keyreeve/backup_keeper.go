@@ -210,6 +210,14 @@ func (k *keeper) List(ctx context.Context) ([]admin.Backup, error) {
 	return out, nil
 }
 
+// Stamp implements adminserver.Backups.
+func (k *keeper) Stamp() uint64 {
+	if last := k.maker.Standing().Last; last != nil {
+		return last.Stamp
+	}
+	return 0
+}
+
 // Progress implements adminserver.Backups.
 func (k *keeper) Progress() admin.BackupProgress { return admin.BackupProgress(k.maker.Progress()) }
 

@@ -56,6 +56,7 @@ func keyFields(w io.Writer, k admin.Key) {
 	field(w, "made by client", k.Client)
 	field(w, "names", strings.Join(k.Names, ", "))
 	keyDates(w, k)
+	field(w, "in the last backup", map[bool]string{true: "yes", false: "no"}[k.BackedUp])
 	field(w, "revocation reason", k.RevocationReason)
 	field(w, "revocation message", k.RevocationMessage)
 	field(w, "recoverable until", date(k.RecoverableUntil))
