@@ -69,11 +69,11 @@ func (a *app) recover(ctx context.Context, o *options, l *link, from string, dry
 	if err != nil {
 		return err
 	}
-	l.warnOfBackup(v)
 	want, err := l.config.desiredProviders("")
 	if err != nil {
 		return err
 	}
+	l.warnOfBackup(v, want.Providers)
 	if err := recovery.Check(v.facts, want.Providers, l.addresses()); err != nil {
 		return &failure{Code: exitBlocked, Err: err, Hint: "nothing was changed; see name, client and group under providers in the settings; or name the lost vCenter's backup: --from FILE"}
 	}
@@ -101,21 +101,43 @@ func (a *app) recover(ctx context.Context, o *options, l *link, from string, dry
 }
 
 // warnOfBackup says what of the backup does not come back by itself.
-func (l *link) warnOfBackup(v *lockedView) {
-	warn := func(format string, args ...any) {
-		_, _ = fmt.Fprintf(l.app.err, "note: "+format+"\n", args...)
-	}
+func (l *link) warnOfBackup(v *lockedView, want []provider.Provider) {
 	if v.backup == nil {
-		warn("there is no backup of the lost vCenter: what machines name is known from vCenter and the key server alone")
+		l.note("there is no backup of the lost vCenter: what machines name is known from vCenter and the key server alone")
 		return
 	}
-	for _, p := range v.backup.Providers {
+	for _, text := range otherwise(v.backup.Providers, want) {
+		l.note("%s", text)
+	}
+}
+
+func (l *link) note(format string, args ...any) {
+	_, _ = fmt.Fprintf(l.app.err, "note: "+format+"\n", args...)
+}
+
+// otherwise names the users and proxies that servers had, and that the settings
+// do not give them.
+func otherwise(had []recovery.Provider, want []provider.Provider) (list []string) {
+	for _, p := range had {
+		i := slices.IndexFunc(want, func(w provider.Provider) bool { return w.Name == p.Name })
+		if i < 0 {
+			continue // recovery.Check says what that means
+		}
 		for _, s := range p.Servers {
-			if s.User != "" || s.ProxyAddress != "" {
-				warn("server %s of key provider %s had a user or a proxy, which the settings do not know: set them in vCenter by hand", program.Printable(s.Name), program.Printable(p.Name))
+			now := provider.Server{}
+			if j := slices.IndexFunc(want[i].Servers, func(w provider.Server) bool { return w.Name == s.Name }); j >= 0 {
+				now = want[i].Servers[j]
+			}
+			name := fmt.Sprintf("server %s of key provider %s had ", program.Printable(s.Name), program.Printable(p.Name))
+			if s.User != "" && s.User != now.User {
+				list = append(list, name+"the user "+program.Printable(s.User)+", which the settings do not give it")
+			}
+			if s.ProxyAddress != "" && (s.ProxyAddress != now.ProxyAddress || s.ProxyPort != now.ProxyPort) {
+				list = append(list, name+"the proxy "+program.Printable(hostPort(s.ProxyAddress, s.ProxyPort))+", which the settings do not give it")
 			}
 		}
 	}
+	return list
 }
 
 // tellLost says first which keys are not to be had.
@@ -176,12 +198,23 @@ func (l *link) asBefore(ctx context.Context, v *lockedView) (*provider.Manager, 
 	if was := v.backup.Default(); d.Default == "" && slices.ContainsFunc(d.Providers, func(p provider.Provider) bool { return p.Name == was }) {
 		d.Default = was
 	}
-	var missing []string
-	d.EntityDefaults, missing = v.backup.Entities(ctx, l.vcenter.Client(), d.Providers)
+	was, missing := v.backup.Entities(ctx, l.vcenter.Client(), d.Providers)
+	d.EntityDefaults = besides(d.EntityDefaults, was)
 	for _, path := range missing {
-		_, _ = fmt.Fprintf(l.app.err, "note: %s had a default key provider of its own, and is not there\n", program.Printable(path))
+		l.note("%s had a default key provider of its own, and is not there", program.Printable(path))
 	}
 	return m, d, nil
+}
+
+// besides adds the defaults of before to those of the settings, which hold where
+// both say something of a cluster or folder.
+func besides(want, was []provider.EntityDefault) []provider.EntityDefault {
+	for _, e := range was {
+		if !slices.ContainsFunc(want, func(w provider.EntityDefault) bool { return w.Entity == e.Entity }) {
+			want = append(want, e)
+		}
+	}
+	return want
 }
 
 // recoverDry prints what would be done.
