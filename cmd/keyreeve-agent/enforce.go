@@ -49,6 +49,7 @@ type enforcement struct {
 	*policy.Enforcer
 	link   *link
 	ledger *policy.Ledger // nil: only looking
+	demand asking         // to be taken up at the first look; nil: none
 
 	mu        sync.Mutex
 	done      int // machines
@@ -91,7 +92,7 @@ func (e *enforcement) close() {
 	}
 }
 
-// read is what the enforcer judges by. The proof with a real key is part of it
+// read is what the enforcer judges by, and where a demand is taken up. The proof with a real key is part of it
 // when machines are to be changed; a plan changes nothing.
 func (e *enforcement) read(ctx context.Context) (*inventory.Snapshot, policy.Facts, error) {
 	s, err := e.link.read(ctx)
@@ -112,25 +113,17 @@ func (e *enforcement) read(ctx context.Context) (*inventory.Snapshot, policy.Fac
 			f.Probe = err.Error()
 		}
 	}
+	if e.demand != nil {
+		d, err := e.demand(s, f)
+		if err != nil {
+			return nil, f, err
+		}
+		if e.demand = nil; d != nil {
+			e.Memory.Of(s.VCenter).Demand = d
+		}
+	}
 	e.link.seen = &sight{s, f}
 	return s, f, nil
-}
-
-// ask takes a demand up.
-func (e *enforcement) ask(ctx context.Context, demand asking) error {
-	s, err := e.link.read(ctx)
-	if err != nil {
-		return err
-	}
-	f, err := e.link.facts(ctx, s)
-	if err != nil {
-		return err
-	}
-	d, err := demand(s, f)
-	if err == nil && d != nil {
-		e.Memory.Of(s.VCenter).Demand = d
-	}
-	return err
 }
 
 // run changes machines until nothing is left that may be changed now.
@@ -300,16 +293,42 @@ func (l *link) changeMachines(ctx context.Context, w word) (*policy.Plan, error)
 		return nil, err
 	}
 	defer e.close()
-	if w.demand != nil {
-		if err := e.ask(ctx, w.demand); err != nil {
-			return nil, err
-		}
-	}
+	e.demand = w.demand
 	p, err := e.run(ctx)
-	if e.keys > 0 && !l.config.policy.BackupWaived {
-		err = errors.Join(err, l.backUp(ctx, fmt.Sprintf("new keys of machines: %d", e.keys)))
+	if n := max(e.keys, l.seen.unsaved()); n > 0 && !l.config.policy.BackupWaived {
+		err = errors.Join(err, l.backUp(ctx, fmt.Sprintf("%s: %d", unsavedKeys, n)))
 	}
 	return p, err
+}
+
+const unsavedKeys = "keys of machines that were in none"
+
+// unsaved counts the keys of machines that are in no backup: of this run's last
+// machines, of a run that was killed, or made by somebody else.
+func (s *sight) unsaved() int {
+	if s == nil {
+		return 0
+	}
+	found := map[string]bool{}
+	for i := range s.snapshot.VMs {
+		for _, k := range s.snapshot.VMs[i].Keys() {
+			if fact, ours := s.facts.Keys[k.ID]; ours && !fact.BackedUp {
+				found[k.ID] = true
+			}
+		}
+	}
+	return len(found)
+}
+
+// saved notes that a backup was made after all that was seen.
+func (s *sight) saved() {
+	if s == nil {
+		return
+	}
+	for id, fact := range s.facts.Keys {
+		fact.BackedUp = true
+		s.facts.Keys[id] = fact
+	}
 }
 
 // backupLack says why a backup of the key server is to be made before machines
@@ -355,13 +374,18 @@ func (l *link) backUp(ctx context.Context, why string) error {
 	if err != nil {
 		return fmt.Errorf("having the key server make a backup: %w", err)
 	}
+	l.seen.saved()
 	l.say("done: backup: %s, since %s; verified, %d keys: %s", made.ID, why, made.Objects, program.Printable(made.Path))
 	return nil
 }
 
-// planBackup adds the key server's backup to a plan.
+// planBackup adds the key server's backup to a plan, by what was seen of the
+// machines.
 func (l *link) planBackup(ctx context.Context, p *plan) error {
 	why, err := l.backupLack(ctx)
+	if n := l.seen.unsaved(); why == "" && n > 0 && l.config.Mode == session.Enforce && !l.config.policy.BackupWaived {
+		why = fmt.Sprintf("%s: %d", unsavedKeys, n)
+	}
 	if err == nil && why != "" {
 		p.add("backup", isChange, "have the key server make one and verify it: "+why)
 	}

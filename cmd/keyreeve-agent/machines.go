@@ -48,7 +48,7 @@ func (l *link) facts(ctx context.Context, s *inventory.Snapshot) (f policy.Facts
 		Backup: backupOf(status.Backup),
 	}
 	for _, k := range keys {
-		f.Keys[k.UniqueIdentifier] = policy.KeyFact{State: k.State, Made: k.InitialDate}
+		f.Keys[k.UniqueIdentifier] = policy.KeyFact{State: k.State, Made: k.InitialDate, BackedUp: k.BackedUp}
 	}
 	if f.Paused, err = paused(l.config.policy.PauseFile); err != nil {
 		return f, err

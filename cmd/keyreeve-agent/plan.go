@@ -143,13 +143,13 @@ func (l *link) plan(ctx context.Context, machines *policy.Plan) (_ *plan, err er
 	if err := l.planCertificate(ctx, p); err != nil {
 		return nil, err
 	}
-	if err := l.planBackup(ctx, p); err != nil {
-		return nil, err
-	}
 	if l.config.policy != nil && machines == nil {
 		if machines, err = l.judgeMachines(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if err := l.planBackup(ctx, p); err != nil {
+		return nil, err
 	}
 	if machines != nil {
 		p.addMachines(machines)

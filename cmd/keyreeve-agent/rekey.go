@@ -122,9 +122,7 @@ func (a *app) showRekey(ctx context.Context, o *options, l *link, r rekey) error
 	if err != nil {
 		return err
 	}
-	if err := e.ask(ctx, r.demanded); err != nil {
-		return err
-	}
+	e.demand = r.demanded
 	e.Confirm, e.Changes, e.Only = r.confirm, r.changes, true
 	p, err := e.Plan(ctx)
 	if err != nil {

@@ -175,8 +175,9 @@ type Facts struct {
 
 // A KeyFact is what the key server says of a key.
 type KeyFact struct {
-	State string // as KMIP spells it
-	Made  time.Time
+	State    string // as KMIP spells it
+	Made     time.Time
+	BackedUp bool // the last verified backup has it
 }
 
 // A Machine is one that keys depend on.
