@@ -309,16 +309,18 @@ func TestReportNumbers(t *testing.T) {
 	}
 }
 
-// TestPause: a pass that failed is made again soon, and no two agents keep step.
+// TestPause: a pass that failed is made again soon, but not for days at that
+// rate, and no two agents keep step.
 func TestPause(t *testing.T) {
 	for _, tc := range []struct {
-		failed bool
-		jitter float64
-		want   time.Duration
+		failures int
+		jitter   float64
+		want     time.Duration
 	}{
-		{false, 0, 9 * time.Minute}, {false, 0.5, 10 * time.Minute}, {false, 1, 11 * time.Minute}, {true, 0.5, 30 * time.Second},
+		{0, 0, 9 * time.Minute}, {0, 0.5, 10 * time.Minute}, {0, 1, 11 * time.Minute}, {1, 0.5, 30 * time.Second},
+		{2, 0.5, time.Minute}, {5, 0.5, 8 * time.Minute}, {6, 0.5, 10 * time.Minute}, {10_000, 0.5, 10 * time.Minute},
 	} {
-		if got := pause(10*time.Minute, tc.failed, tc.jitter); got.Round(time.Millisecond) != tc.want {
+		if got := pause(10*time.Minute, tc.failures, tc.jitter); got.Round(time.Millisecond) != tc.want {
 			t.Errorf("%+v: %s", tc, got)
 		}
 	}

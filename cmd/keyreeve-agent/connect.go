@@ -46,6 +46,7 @@ type link struct {
 	seen       *sight // of the machines, last; nil: nothing yet
 	unattended bool   // nobody sits at a terminal
 	server     *admin.Client
+	own        *x509.Certificate // that the agent shows to it; nil: over the socket
 	ovh        *ovhcloud.Client
 	vcenter    *session.Session
 }
@@ -65,7 +66,7 @@ func (a *app) connect(o *options) (*link, error) {
 	return l, nil
 }
 
-func (a *app) newLogger(c *config, level slog.Level) *slog.Logger {
+func (a *app) newLogger(c *config, level slog.Leveler) *slog.Logger {
 	form := func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewTextHandler(w, o) }
 	if c.Log.Format == "json" {
 		form = func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewJSONHandler(w, o) }
@@ -109,6 +110,7 @@ func (l *link) keyServer() (*admin.Client, error) {
 		return nil, &failure{Code: exitUsage, Err: fmt.Errorf("server.bundle: %w", err), Hint: "it is the folder that keyreeve admin add NAME --role agent --out DIR made"}
 	}
 	l.server = admin.NewTLSClient(strings.TrimSuffix(strings.TrimPrefix(s.URL, "https://"), "/"), config)
+	l.own = config.Certificates[0].Leaf
 	return l.server, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -84,6 +85,9 @@ func (c check) find(ctx context.Context) finding {
 // checks are those that the settings ask for.
 func (l *link) checks() []check {
 	list := []check{{"key server", l.checkServer}, {"certificate", l.checkCertificate}}
+	if l.config.Server.URL != "" {
+		list = append(list, check{"the agent's own", l.checkOwn})
+	}
 	if l.config.OVHcloud != nil {
 		list = append(list, check{"OVHcloud", l.checkService})
 	}
@@ -106,6 +110,22 @@ func (l *link) checkServer(ctx context.Context) (string, error) {
 		err = fmt.Errorf("the key server is not ready: %s", status.Problem)
 	}
 	return "keyreeve " + status.Version, err
+}
+
+// ownEnds is how long before the end of the certificate that the agent shows to
+// the key server doctor begins to warn: nobody renews an administrator's.
+const ownEnds = 21 * 24 * time.Hour
+
+func (l *link) checkOwn(context.Context) (string, error) {
+	if _, err := l.keyServer(); err != nil {
+		return "", err
+	}
+	end := l.own.NotAfter
+	if l.app.now().Before(end.Add(-ownEnds)) {
+		return "certificate until " + program.Date(end), nil
+	}
+	return "", &failure{Code: exitRefused, Err: fmt.Errorf("the certificate that the agent shows to the key server ends at %s", program.Date(end)),
+		Hint: "keyreeve admin revoke NAME, then keyreeve admin add NAME --role agent --out DIR, on the key server; put that folder in the place of server.bundle and reload the agent"}
 }
 
 func (l *link) checkCertificate(ctx context.Context) (string, error) {

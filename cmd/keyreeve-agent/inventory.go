@@ -76,10 +76,11 @@ func (l *link) reader(ctx context.Context) (r *inventory.Reader, done func(), er
 	}
 	o, done := inventory.Options{Client: s.Client(), Now: l.app.now}, func() {}
 	tags, err := s.REST(ctx)
-	if err != nil {
-		l.logger.Warn("tags are not read", "err", err)
-	} else {
+	switch {
+	case err == nil:
 		o.REST, done = tags, func() { _ = tags.Logout(context.WithoutCancel(ctx)) }
+	case ctx.Err() == nil:
+		l.logger.Warn("tags are not read", "err", err)
 	}
 	return inventory.NewReader(o), done, nil
 }

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,14 +37,17 @@ the policy, which it enforces (mode enforce): within its limits, windows and gua
 A key server, vCenter or OVHcloud that does not
 answer is logged, is a metric, and is asked again; it ends nothing. The state folder
 is locked: a second agent on this machine does not start. While one elsewhere is the
-vCenter's active agent, this one only reads.`,
+vCenter's active agent, this one only reads.
+
+SIGHUP has it read the log's level and the certificate for the key server anew, and
+look at once.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := a.connect(o)
 			if err != nil {
 				return err
 			}
 			defer l.close()
-			return a.serve(cmd.Context(), l)
+			return a.serve(cmd.Context(), l, func() (*config, error) { return a.settingsOf(o) })
 		},
 	}
 }
@@ -58,6 +65,9 @@ type watch struct {
 	parts   []part
 	metrics *runMetrics
 	seen    *seenMetrics
+
+	settings func() (*config, error) // reads them anew
+	level    *slog.LevelVar
 
 	mu    sync.Mutex
 	state map[string]string // by part: why its last pass failed; empty: it did not
@@ -101,15 +111,18 @@ func newWatch(l *link, reg prometheus.Registerer) *watch {
 }
 
 // serve watches until ctx ends.
-func (a *app) serve(ctx context.Context, l *link) (err error) {
+func (a *app) serve(ctx context.Context, l *link, settings func() (*config, error)) (err error) {
 	opened, err := l.openState()
 	if err != nil {
 		return err
 	}
 	defer l.closeState(opened)
-	l.unattended, l.logger = true, a.newLogger(l.config, l.config.Log.level())
+	level := new(slog.LevelVar)
+	level.Set(l.config.Log.level())
+	l.unattended, l.logger = true, a.newLogger(l.config, level)
 	reg := metrics.NewRegistry("keyreeve_agent")
 	w := newWatch(l, reg)
+	w.settings, w.level = settings, level
 	if len(w.parts) == 0 {
 		return fmt.Errorf("%w: there is nothing to watch: give vcenter, or ovhcloud with mode register", errConfig)
 	}
@@ -122,13 +135,20 @@ func (a *app) serve(ctx context.Context, l *link) (err error) {
 		defer func() { _ = web.Close() }()
 		go func() { _ = web.Serve(listener) }()
 	}
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	l.logger.Info("the agent runs", "mode", l.config.Mode, "every", l.config.Run.Every, "version", program.Version())
 	a.notify(l, "READY=1")
 	defer a.notify(l, "STOPPING=1")
-	for {
-		failed := w.pass(ctx)
+	for failures := 0; ; {
+		if w.pass(ctx) {
+			failures++
+		} else {
+			failures = 0
+		}
 		a.notify(l, "STATUS="+w.status())
-		if err := w.follow(ctx, pause(l.config.Run.Every, failed, rand.Float64())); err != nil {
+		if err := w.wait(ctx, pause(l.config.Run.Every, failures, rand.Float64()), hangup); err != nil {
 			return nil // it was stopped, which is what a service does
 		}
 	}
@@ -137,13 +157,60 @@ func (a *app) serve(ctx context.Context, l *link) (err error) {
 // retryAfter is when a pass that failed is made again.
 const retryAfter = 30 * time.Second
 
-// pause is how long to wait for the next pass. Agents that began together do not
-// stay together.
-func pause(every time.Duration, failed bool, jitter float64) time.Duration {
-	if failed {
-		every = min(every, retryAfter)
+// pause is how long to wait for the next pass. One that failed is made again
+// soon, and then less and less often: each reads the whole vCenter, and what a
+// person has to mend may take days. Agents that began together do not stay
+// together.
+func pause(every time.Duration, failures int, jitter float64) time.Duration {
+	if failures > 0 {
+		every = min(every, retryAfter<<min(failures-1, 16))
 	}
 	return time.Duration(float64(every) * (0.9 + 0.2*jitter))
+}
+
+// wait is for the next pass, or for a signal to reload and to make it now.
+func (w *watch) wait(ctx context.Context, d time.Duration, hangup <-chan os.Signal) error {
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	told := make(chan bool, 1)
+	go func() {
+		select {
+		case <-hangup:
+			stop()
+			told <- true
+		case <-waiting.Done():
+			told <- false
+		}
+	}()
+	_ = w.follow(waiting, d) // ctx says whether it was stopped
+	stop()
+	if <-told && ctx.Err() == nil {
+		w.reload()
+	}
+	return ctx.Err()
+}
+
+// reload takes the log's level anew, and the certificate that the agent shows to
+// the key server. All else is read at a start.
+func (w *watch) reload() {
+	l := w.link
+	c, err := w.settings()
+	if err != nil {
+		l.logger.Warn("the settings are wrong, and those from the start go on to hold", "err", err)
+		return
+	}
+	w.level.Set(c.Log.level())
+	before := l.server
+	l.server = nil
+	if _, err := l.keyServer(); err != nil {
+		l.server = before
+		l.logger.Warn("the certificate for the key server cannot be read, and the old one is used", "err", err)
+		return
+	}
+	if before != nil {
+		before.Close()
+	}
+	l.logger.Info("reloaded: the log's level, and the certificate for the key server")
 }
 
 func (a *app) notify(l *link, state string) {
@@ -198,6 +265,23 @@ func (w *watch) status() string {
 		list = append(list, p.name+": "+program.Printable(text))
 	}
 	return strings.Join(list, "; ")
+}
+
+// server asks the key server how it is. What it cannot do is a failure of this
+// part: the parts that need it say only what they could not do.
+func (w *watch) server(ctx context.Context) error {
+	server, err := w.link.keyServer()
+	if err != nil {
+		return err
+	}
+	status, err := server.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("asking the key server: %w", err)
+	}
+	if !status.Ready {
+		return fmt.Errorf("the key server is not ready: %s", status.Problem)
+	}
+	return nil
 }
 
 // inventory tells the server what is in use.
@@ -258,67 +342,4 @@ func (w *watch) web(reg *prometheus.Registry) *http.Server {
 		_, _ = fmt.Fprintln(rw, w.status())
 	})
 	return &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
-}
-
-// runMetrics are what run counts.
-type runMetrics struct {
-	up, success, machines       *prometheus.GaugeVec
-	passes                      *prometheus.CounterVec
-	used, missing, unused, full prometheus.Gauge
-}
-
-func newRunMetrics(reg prometheus.Registerer) *runMetrics {
-	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "keyreeve_agent", Name: name, Help: help})
-	}
-	vec := func(name, help, label string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "keyreeve_agent", Name: name, Help: help}, []string{label})
-	}
-	m := &runMetrics{
-		up:       vec("part_up", "1 when the last pass of this part went well: server, privileges, ovhcloud, provider, certificate, inventory or policy.", "part"),
-		success:  vec("last_success_timestamp_seconds", "When a pass of this part last went well.", "part"),
-		machines: vec("machines", "Machines, by how they are to the policy: in_sync, unruled, todo, waiting, blocked; and alarms.", "state"),
-		passes: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "keyreeve_agent", Name: "passes_total",
-			Help: "Passes of each part, by result: done or failed."}, []string{"part", "result"}),
-		used:    gauge("used_keys", "Keys that something in the vCenter uses."),
-		missing: gauge("missing_keys", "Keys that something in the vCenter uses and the key server does not have."),
-		unused:  gauge("unused_keys", "Keys of the key server that nothing in the vCenter uses."),
-		full:    gauge("report_complete", "1 when the last report was taken as complete."),
-	}
-	reg.MustRegister(m.up, m.success, m.machines, m.passes, m.used, m.missing, m.unused, m.full)
-	return m
-}
-
-func (m *runMetrics) pass(name string, err error, now time.Time) {
-	if err != nil {
-		m.up.WithLabelValues(name).Set(0)
-		m.passes.WithLabelValues(name, "failed").Inc()
-		return
-	}
-	m.up.WithLabelValues(name).Set(1)
-	m.passes.WithLabelValues(name, "done").Inc()
-	m.success.WithLabelValues(name).Set(float64(now.Unix()))
-}
-
-func (m *runMetrics) usage(used, missing, unused int, complete bool) {
-	m.used.Set(float64(used))
-	m.missing.Set(float64(missing))
-	m.unused.Set(float64(unused))
-	m.full.Set(0)
-	if complete {
-		m.full.Set(1)
-	}
-}
-
-func (m *runMetrics) plan(p *policy.Plan) {
-	blocked := 0
-	for _, h := range p.Held {
-		if h.Blocked {
-			blocked++
-		}
-	}
-	for state, n := range map[string]int{"in_sync": p.InSync, "unruled": p.Unruled, "todo": len(p.Actions),
-		"waiting": len(p.Held) - blocked, "blocked": blocked, "alarm": len(p.Alarms)} {
-		m.machines.WithLabelValues(state).Set(float64(n))
-	}
 }

@@ -14,7 +14,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,7 +65,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exports": takeExports, "settings": writeSettings, "capture": programtest.Capture, "exits": programtest.Exits,
-			"health": health, "metric": metric, "foreign": foreign, "upload": upload, "due": due, "killed": killed,
+			"health": health, "metric": metric, "foreign": foreign, "upload": upload, "due": due, "killed": killed, "hangup": hangup,
 		},
 	})
 }
@@ -112,6 +115,23 @@ func killed(ts *testscript.TestScript, neg bool, args []string) {
 	if err := c.Wait(); err == nil || !hit {
 		ts.Fatalf("it ended by itself (%v):\n%s", err, said)
 	}
+}
+
+// hangup WORD sends SIGHUP to the agent that runs with that word in its command.
+func hangup(ts *testscript.TestScript, _ bool, args []string) {
+	found, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	ts.Check(err)
+	for _, path := range found {
+		words, _ := os.ReadFile(path) // it may have ended
+		if !slices.Contains(strings.Split(string(words), "\x00"), args[0]) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		ts.Check(err)
+		ts.Check(syscall.Kill(pid, syscall.SIGHUP))
+		return
+	}
+	ts.Fatalf("no process has %s in its command", args[0])
 }
 
 // writeSettings FROM TO puts the values of variables into a file of settings.
