@@ -179,8 +179,12 @@ func (p *pulse) check(ctx context.Context, now time.Time, soon, every time.Durat
 	if p.err != nil {
 		every = min(every, soon)
 	}
-	if p.at.IsZero() || now.Sub(p.at) >= every {
-		p.at, p.err = now, ask(ctx)
+	if !p.at.IsZero() && now.Sub(p.at) < every {
+		return p.err
 	}
-	return p.err
+	err := ask(ctx)
+	if ctx.Err() == nil { // else it says nothing of who was asked
+		p.at, p.err = now, err
+	}
+	return err
 }

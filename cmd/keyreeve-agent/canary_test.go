@@ -30,4 +30,14 @@ func TestPulse(t *testing.T) {
 			t.Errorf("after %s: asked %d times, want %d; %v", tc.after, asked, tc.asked, err)
 		}
 	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	bad = context.Canceled
+	if err := p.check(ended, start.Add(time.Hour), time.Minute, time.Minute, ask); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	bad = nil
+	if err := p.check(t.Context(), start.Add(time.Hour), time.Minute, time.Minute, ask); err != nil {
+		t.Errorf("that somebody broke off is remembered: %v", err)
+	}
 }
