@@ -15,8 +15,8 @@ import (
 var (
 	// ErrBlocked is wrapped when a person has to do something first.
 	ErrBlocked = errors.New("blocked")
-	// ErrInUse is wrapped when a provider stays because its keys are in use.
-	ErrInUse = errors.New("keys of the provider are in use")
+	// ErrInUse is wrapped when a provider stays because its keys are, or may be, in use.
+	ErrInUse = errors.New("keys of the provider are, or may be, in use")
 )
 
 // rounds bounds how often Reconcile looks again: trust shows only in the
@@ -234,20 +234,31 @@ func (m *Manager) removeServer(ctx context.Context, provider, server string) err
 }
 
 // removeProvider removes the servers one by one, with which the provider goes.
-// Who uses its keys is asked again: a machine may have been encrypted since.
+// Who uses its keys, and whether it is a default, is asked again: a machine may
+// have been encrypted since, and a step that was to name its successor may have
+// failed. What of it vCenter would refuse comes too late: at the last server.
 func (m *Manager) removeProvider(ctx context.Context, provider string) error {
 	uses, err := m.Uses(ctx, provider)
 	if err != nil {
 		return err
 	}
-	if uses.Keys > 0 {
+	if !uses.none() {
 		return fmt.Errorf("%w: %s", ErrInUse, uses.text(true))
 	}
-	o, err := m.Look(ctx, provider)
-	if err != nil || o == nil {
-		return err
+	infos, err := m.keys.ListKmipServers(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("listing vCenter's key providers: %w", err)
 	}
-	for _, s := range o.Servers {
+	i := slices.IndexFunc(infos, func(i types.KmipClusterInfo) bool { return i.ClusterId.Id == provider })
+	switch {
+	case i < 0:
+		return nil
+	case infos[i].UseAsDefault:
+		return errors.New("it is still the default, and stays until another one is")
+	case len(infos[i].UseAsEntityDefault) > 0:
+		return fmt.Errorf("it is still the default of %s, and stays until another one is", clean(m.path(ctx, infos[i].UseAsEntityDefault[0])))
+	}
+	for _, s := range infos[i].Servers {
 		if err := m.keys.RemoveKmipServer(ctx, provider, s.Name); err != nil {
 			return fmt.Errorf("removing server %s: %w", s.Name, err)
 		}

@@ -109,6 +109,15 @@ func (d Desired) provider(name string) *Provider {
 	return nil
 }
 
+// mayGo tells that who uses the provider's keys has to be known: it is to go, or
+// has servers of a desired one, so that this may be it under another name.
+func (d Desired) mayGo(o Observed) bool {
+	if d.provider(o.Name) != nil || !o.standard() {
+		return false
+	}
+	return slices.Contains(d.Absent, o.Name) || slices.ContainsFunc(d.Providers, o.shares)
+}
+
 // Check refuses what contradicts itself.
 func (d Desired) Check() error {
 	seen := map[string]bool{}

@@ -103,9 +103,7 @@ func Diff(s State, d Desired) (Plan, error) {
 // would be locked at their next start, once the old one is gone.
 func (p *Plan) create(s State, d Desired, w Provider) {
 	for _, o := range s.Providers {
-		if !o.standard() || d.provider(o.Name) != nil || !slices.ContainsFunc(w.Servers, func(ws Server) bool {
-			return slices.ContainsFunc(o.Servers, func(os ServerState) bool { return os.at(ws) })
-		}) {
+		if !o.standard() || d.provider(o.Name) != nil || !o.shares(w) {
 			continue
 		}
 		uses, looked := s.Uses[o.Name]
@@ -113,7 +111,7 @@ func (p *Plan) create(s State, d Desired, w Provider) {
 			p.block(w.Name, "vCenter has its servers as provider %q, and %s: a provider's name never changes under encrypted machines; name this one %q, or re-encrypt the machines first", clean(o.Name), uses.text(looked), clean(o.Name))
 			return
 		}
-		p.warn(w.Name, "vCenter has its servers as provider %q too, whose keys nobody uses: list that one as absent", clean(o.Name))
+		p.warn(w.Name, "vCenter has its servers as provider %q too, and %s: list that one as absent", clean(o.Name), uses.text(looked))
 	}
 	for _, server := range w.Servers {
 		p.add(AddServer, w.Name, server.Name, "there is no provider of this name")
@@ -130,11 +128,19 @@ func (p *Plan) create(s State, d Desired, w Provider) {
 
 const nothingToCompare = "neither a CA nor a fingerprint of its servers' certificates is given, and nothing is trusted on first use: give one"
 
+// none tells that nobody uses a key, and that this is sure.
+func (u Uses) none() bool { return u.Keys == 0 && len(u.Unseen) == 0 }
+
 func (u Uses) text(looked bool) string {
-	if !looked {
+	switch {
+	case !looked:
 		return "it is not known whether its keys are in use"
+	case u.Keys > 0:
+		return fmt.Sprintf("%d of its keys are in use (%s)", u.Keys, clean(strings.Join(u.Names, ", ")))
+	case len(u.Unseen) > 0:
+		return "it is not known whether its keys are in use, since not all was seen: " + clean(strings.Join(u.Unseen, "; "))
 	}
-	return fmt.Sprintf("%d of its keys are in use (%s)", u.Keys, clean(strings.Join(u.Names, ", ")))
+	return "nobody uses its keys"
 }
 
 func (p *Plan) servers(o Observed, w Provider) {
@@ -284,12 +290,12 @@ func (p *Plan) absent(s State, d Desired) {
 		switch {
 		case !o.standard():
 			p.block(name, "it is of the type %s and not ours to remove", clean(o.Type))
-		case !looked || uses.Keys > 0:
+		case !looked || !uses.none():
 			p.block(name, "it stays: %s", uses.text(looked))
 		case o.Default && d.Default == "":
 			p.block(name, "it is the default: name its successor")
 		case p.heir(s, d, name):
-			p.add(RemoveProvider, name, "", "nobody uses its keys")
+			p.add(RemoveProvider, name, "", "%s", uses.text(looked))
 		}
 	}
 }

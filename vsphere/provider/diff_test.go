@@ -89,6 +89,7 @@ func TestDiff(t *testing.T) {
 	oldDefault := as(old, func(o *provider.Observed) { o.Default = true })
 	unused := map[string]provider.Uses{"old": {}}
 	used := map[string]provider.Uses{"old": {Keys: 2, Names: []string{"vm-1"}}}
+	unseen := map[string]provider.Uses{"old": {Unseen: []string{"the machine vm-2 is locked"}}}
 	ok := has(k, green("kms-1", a))
 	for _, row := range []struct {
 		name    string
@@ -112,6 +113,8 @@ func TestDiff(t *testing.T) {
 		{name: "an old vCenter that names no type", have: []provider.Observed{as(ok, func(o *provider.Observed) { o.Type = "" })}, desired: one},
 		{name: "it was renamed under encrypted machines", have: []provider.Observed{has("old", green("kms-1", a))}, desired: one, uses: used, want: "BLOCKED", says: "never changes"},
 		{name: "it was renamed, and nobody knows who uses it", have: []provider.Observed{has("old", green("kms-1", a))}, desired: one, want: "BLOCKED", says: "not known"},
+		{name: "it was renamed, and a machine that may use it is locked", have: []provider.Observed{has("old", green("kms-1", a))}, desired: one, uses: unseen, want: "add-server trust-server trust-client", warns: 1, says: "not known"},
+		{name: "it is to go, and a machine that may use it is locked", have: []provider.Observed{old}, desired: gone, uses: unseen, want: "BLOCKED", says: "vm-2 is locked"},
 		{name: "it was renamed while nobody uses it", have: []provider.Observed{has("old", green("kms-1", a))}, desired: one, uses: unused, want: "add-server trust-server trust-client", warns: 1, says: "absent"},
 		{name: "another provider with the same server is desired too", have: []provider.Observed{has("old", green("kms-1", a))}, desired: provider.Desired{Providers: []provider.Provider{wants("old", at("kms-1", a)), wants(k, at("kms-1", a))}}, want: "add-server trust-server trust-client"},
 		{name: "a second server", have: []provider.Observed{ok}, desired: two, want: "add-server trust-server"},

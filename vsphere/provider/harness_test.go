@@ -229,9 +229,14 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	return rigOf(t, 2)
+}
+
+func rigOf(t *testing.T, machines int) *rig {
+	t.Helper()
 	r := &rig{T: t, kms: newKeyServer(t), reg: prometheus.NewRegistry()}
 	var err error
-	if r.vc, err = vspheretest.New(vspheretest.Options{VMs: 2, Timeout: 2 * time.Second}); err != nil {
+	if r.vc, err = vspheretest.New(vspheretest.Options{VMs: machines, Timeout: 2 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -20,6 +20,7 @@ import (
 	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/internal/ctxtime"
+	"github.com/keyreeve/keyreeve/vsphere/inventory"
 )
 
 // KMS is what is asked of a key server's admin API. *admin.Client is one.
@@ -94,6 +95,7 @@ func (m *Manager) Observe(ctx context.Context, d Desired) (State, error) {
 		return s, fmt.Errorf("reading the status of vCenter's key providers: %w", err)
 	}
 	m.cfg.Metrics.forget("")
+	var owners *inventory.Snapshot // read once, and only when it is asked for
 	for _, info := range infos {
 		o := observed(info, status)
 		s.Providers = append(s.Providers, o)
@@ -101,10 +103,15 @@ func (m *Manager) Observe(ctx context.Context, d Desired) (State, error) {
 			s.EntityDefaults[e], s.Paths[e] = o.Name, m.path(ctx, e)
 		}
 		m.cfg.Metrics.observed(o)
-		if d.provider(o.Name) != nil || !o.standard() {
+		if !d.mayGo(o) {
 			continue
 		}
-		if s.Uses[o.Name], err = m.Uses(ctx, o.Name); err != nil {
+		if owners == nil {
+			if owners, err = m.owners(ctx); err != nil {
+				return s, err
+			}
+		}
+		if s.Uses[o.Name], err = m.uses(ctx, o.Name, owners); err != nil {
 			return s, err
 		}
 	}

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -19,8 +20,9 @@ type State struct {
 
 // Uses are the users of a provider's keys.
 type Uses struct {
-	Keys  int      // in use
-	Names []string // the first ten machines and hosts
+	Keys   int      // in use
+	Names  []string // the first ten machines and hosts
+	Unseen []string // why there may be more; empty: all were seen
 }
 
 // Observed is a provider as vCenter has it.
@@ -93,6 +95,13 @@ func (o Observed) match(s Server) *ServerState {
 		}
 	}
 	return nil
+}
+
+// shares tells that it has a server at the place of one of the desired provider's.
+func (o Observed) shares(w Provider) bool {
+	return slices.ContainsFunc(w.Servers, func(ws Server) bool {
+		return slices.ContainsFunc(o.Servers, func(os ServerState) bool { return os.at(ws) })
+	})
 }
 
 // at tells whether it is the server at the same place.

@@ -6,9 +6,9 @@ import (
 	"slices"
 
 	"github.com/vmware/govmomi/crypto"
-	"github.com/vmware/govmomi/view"
-	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/keyreeve/keyreeve/vsphere/inventory"
 )
 
 // chunk bounds the keys of one question to vCenter.
@@ -17,16 +17,32 @@ const chunk = 500
 // Uses finds who uses keys of a provider: by vCenter's own account of each key
 // that it knows, and by what machines and hosts say of themselves, since either
 // may be incomplete. It errs on the side of use.
-func (m *Manager) Uses(ctx context.Context, provider string) (u Uses, err error) {
+func (m *Manager) Uses(ctx context.Context, provider string) (Uses, error) {
+	s, err := m.owners(ctx)
+	if err != nil {
+		return Uses{}, err
+	}
+	return m.uses(ctx, provider, s)
+}
+
+// owners reads what machines and hosts say of themselves: homes, disks with all
+// that they are built on, snapshots, hosts.
+func (m *Manager) owners(ctx context.Context) (*inventory.Snapshot, error) {
+	s, err := inventory.NewReader(inventory.Options{Client: m.cfg.VIM, Now: m.cfg.Now}).Read(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading which machines and hosts use keys: %w", err)
+	}
+	return s, nil
+}
+
+func (m *Manager) uses(ctx context.Context, provider string, s *inventory.Snapshot) (u Uses, err error) {
 	users := map[string]string{} // name by reference
 	keys := map[string]bool{}
 	if err := m.usesByKey(ctx, provider, keys, users); err != nil {
 		return u, fmt.Errorf("asking vCenter who uses keys of provider %s: %w", provider, err)
 	}
-	if err := m.usesByOwner(ctx, provider, keys, users); err != nil {
-		return u, fmt.Errorf("reading which machines and hosts use keys of provider %s: %w", provider, err)
-	}
-	u.Keys = len(keys)
+	usesByOwner(provider, s, keys, users)
+	u.Keys, u.Unseen = len(keys), s.Partial
 	for ref, name := range users {
 		if name == "" {
 			name = ref
@@ -61,35 +77,18 @@ func (m *Manager) usesByKey(ctx context.Context, provider string, keys map[strin
 	return nil
 }
 
-// usesByOwner reads the keys of homes and hosts. A machine whose configuration
-// cannot be read, as a locked one's, is not counted: usesByKey has it.
-func (m *Manager) usesByOwner(ctx context.Context, provider string, keys map[string]bool, users map[string]string) error {
-	kinds := []string{"VirtualMachine", "HostSystem"}
-	v, err := view.NewManager(m.cfg.VIM).CreateContainerView(ctx, m.cfg.VIM.ServiceContent.RootFolder, kinds, true)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = v.Destroy(context.WithoutCancel(ctx)) }()
-	note := func(ref types.ManagedObjectReference, name string, k *types.CryptoKeyId) {
-		if k != nil && k.ProviderId != nil && k.ProviderId.Id == provider {
-			keys[k.KeyId], users[ref.String()] = true, name
+func usesByOwner(provider string, s *inventory.Snapshot, keys map[string]bool, users map[string]string) {
+	note := func(kind, ref, name string, list ...inventory.Key) {
+		for _, k := range list {
+			if k.ID != "" && k.Provider == provider {
+				keys[k.ID], users[types.ManagedObjectReference{Type: kind, Value: ref}.String()] = true, name
+			}
 		}
 	}
-	var vms []mo.VirtualMachine
-	if err := v.Retrieve(ctx, kinds[:1], []string{"name", "config.keyId"}, &vms); err != nil {
-		return err
+	for i := range s.VMs {
+		note("VirtualMachine", s.VMs[i].Ref, s.VMs[i].Name, s.VMs[i].Keys()...)
 	}
-	for _, vm := range vms {
-		if vm.Config != nil {
-			note(vm.Self, vm.Name, vm.Config.KeyId)
-		}
+	for _, h := range s.Hosts {
+		note("HostSystem", h.Ref, h.Name, h.Key)
 	}
-	var hosts []mo.HostSystem
-	if err := v.Retrieve(ctx, kinds[1:], []string{"name", "runtime.cryptoKeyId"}, &hosts); err != nil {
-		return err
-	}
-	for _, h := range hosts {
-		note(h.Self, h.Name, h.Runtime.CryptoKeyId)
-	}
-	return nil
 }
