@@ -249,22 +249,47 @@ func (r *proving) sweep(ctx context.Context, c *kmipclient.Client) (n int, err e
 		return 0, err
 	}
 	for _, id := range ids {
-		state, err := c.State(ctx, id)
+		gone, err := r.canary.sweepOne(ctx, c, id)
 		if err != nil {
 			return n, err
 		}
-		if state == stateDestroyed || state == stateDestroyedAndMore {
-			continue
+		if gone {
+			n++
 		}
-		if state == stateActive {
-			if err := c.Revoke(ctx, id, reasonCessation, revocationOfCanary, 0); err != nil {
-				return n, err
-			}
-		}
-		if err := c.Destroy(ctx, id); err != nil {
-			return n, err
-		}
-		n++
 	}
 	return n, nil
+}
+
+// sweepOne destroys a key that the server named as this canary's, unless it is
+// destroyed already.
+func (c Canary) sweepOne(ctx context.Context, peer *kmipclient.Client, id string) (gone bool, err error) {
+	state, err := peer.State(ctx, id)
+	if err != nil || state == stateDestroyed || state == stateDestroyedAndMore {
+		return false, err
+	}
+	if err := c.owns(ctx, peer, id); err != nil {
+		return false, err
+	}
+	if state == stateActive {
+		if err := peer.Revoke(ctx, id, reasonCessation, revocationOfCanary, 0); err != nil {
+			return false, err
+		}
+	}
+	return true, peer.Destroy(ctx, id)
+}
+
+// owns refuses a key that does not say itself that it is this canary's: a server
+// that takes a filter of Locate's for a wish, and a client in a group with
+// machines' keys, would have these destroyed.
+func (c Canary) owns(ctx context.Context, peer *kmipclient.Client, id string) error {
+	attrs, err := peer.GetAttributes(ctx, id, canaryAttribute)
+	if err != nil {
+		return err
+	}
+	for _, a := range attrs {
+		if text, err := a.Value.Text(); err == nil && string(a.Name) == canaryAttribute && string(text) == c.ID {
+			return nil
+		}
+	}
+	return fmt.Errorf("the server names the key %s as one of a proof, and it is none: nothing of it is destroyed", clean(id))
 }

@@ -84,6 +84,34 @@ func TestProveAfterKill(t *testing.T) {
 	}
 }
 
+// No key goes only because a server named it: it has to say itself whose it is.
+func TestSweepTakesOnlyItsOwn(t *testing.T) {
+	r := newRig(t)
+	c := r.canary()
+	peer, err := kmipclient.Dial(t.Context(), r.kms.Addr(), c.KMIP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = peer.Close() }()
+	mark := kmip.TextAttribute
+	for i, attrs := range [][]kmip.Attribute{nil, {mark("x-Keyreeve-Canary", "vc-2")}, {mark("x-Other", "vc-1")}, {mark("x-Keyreeve-Canary", "vc-1")}} {
+		uid, err := peer.Create(t.Context(), kmipclient.CreateOptions{Attributes: attrs})
+		if err == nil {
+			err = peer.Activate(t.Context(), uid)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone, err := provider.SweepOne(c, t.Context(), peer, uid)
+		if own := i == 3; gone != own || (err == nil) != own {
+			t.Errorf("%d: gone %v, %v", i, gone, err)
+		}
+		if state, err := peer.State(t.Context(), uid); err != nil || (state < 3) != (i < 3) {
+			t.Errorf("%d: state %d, %v", i, state, err)
+		}
+	}
+}
+
 // Where it fails, the stage says so; what was made is destroyed all the same.
 func TestProveFails(t *testing.T) {
 	r := newRig(t)
