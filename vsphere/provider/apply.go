@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -186,19 +187,27 @@ func (m *Manager) trustServer(ctx context.Context, w Provider, st Step) error {
 	if err := w.Server.Verify(leaf, m.cfg.Now()); err != nil {
 		return fmt.Errorf("server %s: %w", st.Server, err)
 	}
-	if k := m.kms(st.Server); k != nil && !w.OtherServers {
-		status, err := k.Status(ctx)
-		if err != nil {
-			return fmt.Errorf("asking server %s for its certificate: %w", st.Server, err)
-		}
-		if status.Certificate.SHA256 != certs.SHA256(leaf) {
-			return fmt.Errorf("server %s: %w: vCenter sees %s, and the server itself says %s: somebody else answers at that address, or the server has several certificates", st.Server, ErrUntrusted, certs.SHA256(leaf), clean(status.Certificate.SHA256))
-		}
-	}
-	if trusted {
-		return nil
+	if err := m.itself(ctx, w, st.Server, leaf); err != nil || trusted {
+		return err
 	}
 	return m.upload(ctx, w.Name, leaf.Raw)
+}
+
+// itself compares the certificate that vCenter sees with what the server says of
+// itself, where its admin API is at hand.
+func (m *Manager) itself(ctx context.Context, w Provider, server string, leaf *x509.Certificate) error {
+	k := m.kms(server)
+	if k == nil || w.OtherServers {
+		return nil
+	}
+	status, err := k.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("asking server %s for its certificate: %w", server, err)
+	}
+	if status.Certificate.SHA256 != certs.SHA256(leaf) {
+		return fmt.Errorf("server %s: %w: vCenter sees %s, and the server itself says %s: somebody else answers at that address, or the server has several certificates", server, ErrUntrusted, certs.SHA256(leaf), clean(status.Certificate.SHA256))
+	}
+	return nil
 }
 
 func (m *Manager) upload(ctx context.Context, provider string, der []byte) error {

@@ -260,6 +260,8 @@ func TestReasons(t *testing.T) {
 	}{
 		{"connected", has("k", green("a", "x")), ""},
 		{"no server", has("k"), "no server"},
+		{"a native provider, which has none", as(has("k"), func(o *provider.Observed) { o.Type = "nativeProvider" }), ""},
+		{"a native provider that is not well", as(has("k"), func(o *provider.Observed) { o.Type, o.Overall = "nativeProvider", "red" }), `"red"`},
 		{"not reached", has("k", provider.ServerState{Name: "a", Status: "red", Connection: "timed out", TrustsServer: no, TrustsClient: no}), "timed out"},
 		{"server expired", has("k", with(green("a", "x"), func(s *provider.ServerState) { s.Status, s.Cert = "red", validFor(-1) })), "its certificate ended"},
 		{"server from tomorrow", has("k", with(green("a", "x"), func(s *provider.ServerState) {

@@ -14,7 +14,7 @@ func (o Observed) Reasons(now time.Time) (list []string) {
 		}
 	}
 	switch {
-	case len(o.Servers) == 0:
+	case len(o.Servers) == 0 && o.standard():
 		list = append(list, "it has no server")
 	case len(list) == 0 && o.Overall != "green":
 		list = append(list, fmt.Sprintf("vCenter shows %q, and names no reason", clean(o.Overall)))

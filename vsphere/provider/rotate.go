@@ -99,27 +99,44 @@ func (v *rotating) begin(ctx context.Context, out *Rotated) error {
 		return errors.New("no key provider is named that has the server")
 	}
 	for _, p := range v.r.Providers {
-		o, err := v.Look(ctx, p.Name)
-		if err != nil {
+		if err := v.healthy(ctx, p); err != nil {
 			return err
-		}
-		i := slices.IndexFunc(p.Servers, func(s Server) bool { return s.Name == v.r.Alias })
-		if o == nil || i < 0 || o.match(p.Servers[i]) == nil {
-			return fmt.Errorf("key provider %s has no server %s", p.Name, v.r.Alias)
-		}
-		if reasons := o.Reasons(v.cfg.Now()); len(reasons) > 0 {
-			return fmt.Errorf("key provider %s is not connected before the change (%q): repair that first", p.Name, reasons)
-		}
-		v.aliases[p.Name] = o.match(p.Servers[i]).Name
-		if v.from, _, err = v.Sees(ctx, p.Name, v.aliases[p.Name]); err != nil {
-			return err
-		}
-		// Who stands between the two would see his own certificate stay.
-		if err := p.Server.Verify(v.from, v.cfg.Now()); err != nil {
-			return fmt.Errorf("the certificate that vCenter sees for server %s now: %w", v.aliases[p.Name], err)
 		}
 	}
 	return v.stage(ctx, out)
+}
+
+// healthy looks at one provider, and which certificate vCenter sees there now.
+// All have to show the same one: it is what all are given back if a step fails.
+func (v *rotating) healthy(ctx context.Context, p Provider) error {
+	o, err := v.Look(ctx, p.Name)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(p.Servers, func(s Server) bool { return s.Name == v.r.Alias })
+	if o == nil || i < 0 || o.match(p.Servers[i]) == nil {
+		return fmt.Errorf("key provider %s has no server %s", p.Name, v.r.Alias)
+	}
+	if reasons := o.Reasons(v.cfg.Now()); len(reasons) > 0 {
+		return fmt.Errorf("key provider %s is not connected before the change (%q): repair that first", p.Name, reasons)
+	}
+	alias := o.match(p.Servers[i]).Name
+	seen, _, err := v.Sees(ctx, p.Name, alias)
+	if err != nil {
+		return err
+	}
+	// Who stands between the two would see his own certificate stay.
+	if err := p.Server.Verify(seen, v.cfg.Now()); err != nil {
+		return fmt.Errorf("the certificate that vCenter sees for server %s now: %w", alias, err)
+	}
+	if err := v.itself(ctx, p, v.r.Alias, seen); err != nil {
+		return err
+	}
+	if v.from != nil && !seen.Equal(v.from) {
+		return fmt.Errorf("the key provider %s sees another certificate at its server %s (%s) than those before it (%s): they are not the same server, and a change that fails could not be taken back", p.Name, alias, certs.SHA256(seen), certs.SHA256(v.from))
+	}
+	v.from, v.aliases[p.Name] = seen, alias
+	return nil
 }
 
 // did tells of a step that is done.

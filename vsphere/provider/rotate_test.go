@@ -2,10 +2,14 @@ package provider_test
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/vsphere/provider"
@@ -49,7 +53,7 @@ func TestRotate(t *testing.T) {
 	if now == old || certs.SHA1(out.To) != now || certs.SHA1(out.From) != old || out.ToldAfter || out.Gap <= 0 {
 		t.Errorf("%+v", out)
 	}
-	if !slices.Equal(f.told, []string{now}) || !slices.Equal(r.kms.calls, []string{"stage", "switch", "finish"}) {
+	if !slices.Equal(f.told, []string{now}) || !slices.Equal(r.kms.calls, []string{"status", "stage", "switch", "finish"}) {
 		t.Errorf("told %v, calls %v", f.told, r.kms.calls)
 	}
 	if got := r.reconcile(r.desired(provider.CSR)); got != "" {
@@ -133,6 +137,30 @@ func TestRotateRefuses(t *testing.T) {
 		},
 		"repair that first": func(r *rig, _ *provider.Rotation) {
 			r.vc.Network.SetFault(r.kms.Addr(), vspheretest.Fault{Kind: vspheretest.Refuse})
+		},
+		"somebody else answers": func(r *rig, _ *provider.Rotation) {
+			other, err := r.kms.issue()
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.kms.says = other.Certificate
+		},
+		"sees another certificate": func(r *rig, m *provider.Rotation) {
+			other := newKeyServer(t)
+			d := r.desired(provider.CSR)
+			host, port, _ := net.SplitHostPort(other.Addr())
+			number, _ := strconv.Atoi(port)
+			d.Providers[0].Name, d.Providers[0].OtherServers, d.Default = "other", true, ""
+			d.Providers[0].Servers[0].Address, d.Providers[0].Servers[0].Port = host, int32(number)
+			d.Providers[0].Server.CA = []*x509.Certificate{other.ca.Certificate()}
+			theirs, err := provider.New(provider.Config{VIM: r.vim.Client, KMS: map[string]provider.KMS{"": other}, StatusTimeout: 2 * time.Second, StatusEvery: 20 * time.Millisecond})
+			if err == nil {
+				_, err = theirs.Reconcile(t.Context(), d)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Providers = append(m.Providers, d.Providers...)
 		},
 		"no server":        func(_ *rig, m *provider.Rotation) { m.Alias = "ghost" },
 		"no key provider":  func(_ *rig, m *provider.Rotation) { m.Providers = nil },
