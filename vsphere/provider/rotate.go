@@ -30,8 +30,9 @@ type Rotation struct {
 	Server    Stager
 	Providers []Provider // that have the server, as desired
 	Alias     string     // of the server, in the desired state of each
-	// Verify judges the staged certificate; nil: each provider's Server has to
-	// trust it.
+	// Verify judges the staged certificate in place of the providers' Server, but
+	// for those with OtherServers: what was given for these has to hold for it.
+	// nil: each provider's Server has to trust it.
 	Verify func(staged *x509.Certificate) error
 	// Tell gives a firewall, as OVHcloud's, the new SHA-1 thumbprint and returns
 	// when it is in effect; nil: nobody has to be told.
@@ -164,9 +165,14 @@ func (v *rotating) stage(ctx context.Context, out *Rotated) error {
 
 func (v *rotating) verify() error {
 	if v.r.Verify != nil {
-		return v.r.Verify(v.to)
+		if err := v.r.Verify(v.to); err != nil {
+			return err
+		}
 	}
 	for _, p := range v.r.Providers {
+		if v.r.Verify != nil && !p.OtherServers {
+			continue
+		}
 		if err := p.Server.Verify(v.to, v.cfg.Now()); err != nil {
 			return fmt.Errorf("the staged certificate is not taken for key provider %s: %w", p.Name, err)
 		}

@@ -135,6 +135,10 @@ func TestRotateRefuses(t *testing.T) {
 		"not one that was given": func(r *rig, m *provider.Rotation) {
 			m.Providers[0].Server = provider.ServerTrust{SHA256: []string{certs.SHA256(r.kms.reloader.Leaf())}}
 		},
+		"the staged certificate is not taken": func(r *rig, m *provider.Rotation) { // though Verify takes it, the settings would not from then on
+			m.Providers[0].OtherServers, m.Providers[0].Server = true, provider.ServerTrust{SHA256: []string{certs.SHA256(r.kms.reloader.Leaf())}}
+			m.Verify = func(*x509.Certificate) error { return nil }
+		},
 		"repair that first": func(r *rig, _ *provider.Rotation) {
 			r.vc.Network.SetFault(r.kms.Addr(), vspheretest.Fault{Kind: vspheretest.Refuse})
 		},
