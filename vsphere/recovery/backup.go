@@ -133,12 +133,12 @@ func (b *Backup) readProviders(ctx context.Context, client *vim25.Client) error 
 }
 
 func machinesOf(s *inventory.Snapshot, before *Backup) []Used {
-	list := []Used{}
+	list, known := []Used{}, before.index()
 	for i := range s.VMs {
 		v := &s.VMs[i]
 		u := Used{Name: v.Name, Path: v.Path, File: v.File, BIOS: v.BIOS, Instance: v.Instance, Keys: v.Keys(), Seen: s.Time.UTC()}
-		if len(u.Keys) == 0 && !v.Readable && before != nil {
-			if was := before.machine(v); was != nil {
+		if len(u.Keys) == 0 && !v.Readable {
+			if was := known.machine(v); was != nil {
 				u.Keys, u.Seen = was.Keys, was.Seen
 			}
 		}
@@ -183,26 +183,41 @@ func hostsOf(s *inventory.Snapshot) []Used {
 	return list
 }
 
-// machine finds what is known of a machine that is called otherwise by another
-// vCenter. What it is found by is tried from the surest: files stay where they
-// are; names are given twice. Where several fit, none does: a wrong key would
-// send people after it.
-func (b *Backup) machine(v *inventory.VM) *Used {
-	for _, of := range []func(*Used) (theirs, ours string){
-		func(u *Used) (string, string) { return u.Instance, v.Instance },
-		func(u *Used) (string, string) { return u.File, v.File },
-		func(u *Used) (string, string) { return u.BIOS, v.BIOS },
-		func(u *Used) (string, string) { return u.Path, v.Path },
-		func(u *Used) (string, string) { return u.Name, v.Name },
-	} {
-		var found []*Used
-		for i := range b.Machines {
-			if theirs, ours := of(&b.Machines[i]); ours != "" && strings.EqualFold(theirs, ours) {
-				found = append(found, &b.Machines[i])
+// machinesBy are a backup's machines by what they may be found by, from the surest:
+// files stay where they are; names are given twice. nil is for several of one.
+type machinesBy [5]map[string]*Used
+
+// index is made once for all machines that are looked for; a nil Backup has none.
+func (b *Backup) index() (x machinesBy) {
+	if b == nil {
+		return x
+	}
+	for i := range x {
+		x[i] = make(map[string]*Used, len(b.Machines))
+	}
+	for i := range b.Machines {
+		u := &b.Machines[i]
+		for j, text := range [len(x)]string{u.Instance, u.File, u.BIOS, u.Path, u.Name} {
+			text = strings.ToLower(text)
+			if _, twice := x[j][text]; twice {
+				x[j][text] = nil
+			} else {
+				x[j][text] = u
 			}
 		}
-		if len(found) == 1 {
-			return found[0]
+	}
+	return x
+}
+
+// machine finds what is known of a machine that is called otherwise by another
+// vCenter. Where several fit, none does: a wrong key would send people after it.
+func (x *machinesBy) machine(v *inventory.VM) *Used {
+	for j, text := range [len(x)]string{v.Instance, v.File, v.BIOS, v.Path, v.Name} {
+		if text == "" {
+			continue
+		}
+		if u := x[j][strings.ToLower(text)]; u != nil {
+			return u
 		}
 	}
 	return nil

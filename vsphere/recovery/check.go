@@ -23,7 +23,8 @@ func (s Server) at() string { return net.JoinHostPort(s.Address, strconv.Itoa(in
 // that vCenter uses in another group, unlocks none of them, and would have to
 // be removed again by hand. addresses are those of the key server, host:port.
 func Check(f Facts, wanted []provider.Provider, addresses []string) error {
-	users := f.users()
+	x := f.index()
+	users := f.users(x)
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(users)) {
 		if f.Snapshot.Provider(name) == nil && !isWanted(wanted, name) && !f.foreign(name, wanted, addresses) {
@@ -31,12 +32,11 @@ func Check(f Facts, wanted []provider.Provider, addresses []string) error {
 				ErrMismatch, some(users[name].machines), name, quoted(wanted)))
 		}
 	}
-	return errors.Join(append(problems, f.checkGroups(users)...)...)
+	return errors.Join(append(problems, f.checkGroups(users, x)...)...)
 }
 
 // checkGroups looks whether vCenter will see the keys.
-func (f *Facts) checkGroups(users map[string]*use) (problems []error) {
-	known := f.known()
+func (f *Facts) checkGroups(users map[string]*use, x *index) (problems []error) {
 	for _, name := range slices.Sorted(maps.Keys(users)) {
 		group, sure := f.Groups[name]
 		if !sure {
@@ -44,7 +44,7 @@ func (f *Facts) checkGroups(users map[string]*use) (problems []error) {
 		}
 		others := map[string]bool{}
 		for _, id := range users[name].keys {
-			if k := known[id]; k != nil && k.Group != group {
+			if k := x.keys[id]; k != nil && k.Group != group {
 				others[k.Group] = true
 			}
 		}
@@ -57,10 +57,13 @@ func (f *Facts) checkGroups(users map[string]*use) (problems []error) {
 }
 
 // A use is who names a provider, and with which keys.
-type use struct{ machines, keys []string }
+type use struct {
+	machines, keys []string
+	labels         map[string]bool // of the machines
+}
 
 // users are those that name a provider, by its name.
-func (f *Facts) users() map[string]*use {
+func (f *Facts) users(x *index) map[string]*use {
 	out := map[string]*use{}
 	note := func(label string, keys []inventory.Key) {
 		for _, k := range keys {
@@ -69,10 +72,11 @@ func (f *Facts) users() map[string]*use {
 			}
 			u := out[k.Provider]
 			if u == nil {
-				u = new(use)
+				u = &use{labels: map[string]bool{}}
 				out[k.Provider] = u
 			}
-			if !slices.Contains(u.machines, label) {
+			if !u.labels[label] {
+				u.labels[label] = true
 				u.machines = append(u.machines, label)
 			}
 			u.keys = append(u.keys, k.ID)
@@ -80,7 +84,7 @@ func (f *Facts) users() map[string]*use {
 	}
 	for i := range f.Snapshot.VMs {
 		if v := &f.Snapshot.VMs[i]; v.Locked {
-			keys, _, _ := f.named(v)
+			keys, _, _ := f.named(v, x)
 			note(v.Name, keys)
 		}
 	}

@@ -75,15 +75,15 @@ func (m *Machine) lost() bool {
 // not to be had first, then those that wait for something else.
 func Diagnose(f Facts) []Machine {
 	list := []Machine{}
-	known := f.known()
+	x := f.index()
 	for i := range f.Snapshot.VMs {
 		v := &f.Snapshot.VMs[i]
 		if !v.Locked {
 			continue
 		}
 		m := Machine{Ref: v.Ref, Name: v.Name, Path: v.Path}
-		m.Keys, m.Source, m.Seen = f.named(v)
-		m.Problems = f.problems(&m, known)
+		m.Keys, m.Source, m.Seen = f.named(v, x)
+		m.Problems = f.problems(&m, x.keys)
 		list = append(list, m)
 	}
 	rank := func(m Machine) int {
@@ -104,47 +104,55 @@ func Ready(list []Machine) []Machine {
 	return slices.DeleteFunc(slices.Clone(list), func(m Machine) bool { return !m.Ready() })
 }
 
-func (f *Facts) known() map[string]*admin.Key {
-	known := make(map[string]*admin.Key, len(f.Keys))
+// An index finds in Facts what is asked for each machine: after a vCenter was lost
+// all of them are locked.
+type index struct {
+	keys     map[string]*admin.Key // by Unique Identifier
+	written  map[string]*admin.Key // by the machine's BIOS UUID, in lower case
+	machines machinesBy            // of the backup
+}
+
+func (f *Facts) index() *index {
+	x := &index{keys: make(map[string]*admin.Key, len(f.Keys)), written: map[string]*admin.Key{}, machines: f.Backup.index()}
 	for i := range f.Keys {
-		known[f.Keys[i].UniqueIdentifier] = &f.Keys[i]
+		k := &f.Keys[i]
+		x.keys[k.UniqueIdentifier] = k
+		for _, a := range k.Attributes {
+			if bios := strings.ToLower(a.Value); a.Name == "x-Identifier" && bios != "" && better(k, x.written[bios]) {
+				x.written[bios] = k
+			}
+		}
 	}
-	return known
+	return x
+}
+
+// better tells which of two keys on which vCenter wrote the same machine's UUID is
+// taken: the newest; one that is destroyed only where there is no other. A name
+// does not count: it is given twice, and stays on the key when the machine is
+// renamed.
+func better(k, than *admin.Key) bool {
+	if than == nil {
+		return true
+	}
+	gone := func(k *admin.Key) bool { return strings.HasPrefix(k.State, "Destroyed") }
+	if gone(k) != gone(than) {
+		return gone(than)
+	}
+	return k.InitialDate.After(than.InitialDate)
 }
 
 // named are the keys that a machine names, and how it is known.
-func (f *Facts) named(v *inventory.VM) ([]inventory.Key, Source, time.Time) {
+func (f *Facts) named(v *inventory.VM, x *index) ([]inventory.Key, Source, time.Time) {
 	if keys := v.Keys(); len(keys) > 0 {
 		return keys, FromConfig, f.Snapshot.Time
 	}
-	if f.Backup != nil {
-		if was := f.Backup.machine(v); was != nil {
-			return was.Keys, FromBackup, was.Seen
-		}
+	if was := x.machines.machine(v); was != nil {
+		return was.Keys, FromBackup, was.Seen
 	}
-	if k := f.written(v); k != nil {
+	if k := x.written[strings.ToLower(v.BIOS)]; k != nil {
 		return []inventory.Key{{ID: k.UniqueIdentifier}}, FromAttributes, k.InitialDate
 	}
 	return []inventory.Key{}, FromNowhere, time.Time{}
-}
-
-// written is the newest key on which vCenter wrote the machine's UUID; one that
-// is destroyed only where there is no other. A name does not count: it is given
-// twice, and stays on the key when the machine is renamed.
-func (f *Facts) written(v *inventory.VM) (found *admin.Key) {
-	gone := func(k *admin.Key) bool { return strings.HasPrefix(k.State, "Destroyed") }
-	for i := range f.Keys {
-		k := &f.Keys[i]
-		for _, a := range k.Attributes {
-			if v.BIOS == "" || a.Name != "x-Identifier" || !strings.EqualFold(a.Value, v.BIOS) {
-				continue
-			}
-			if found == nil || gone(found) && !gone(k) || gone(found) == gone(k) && k.InitialDate.After(found.InitialDate) {
-				found = k
-			}
-		}
-	}
-	return found
 }
 
 // problems are what is in the way of a machine. One of which the key is not
