@@ -12,6 +12,7 @@ import (
 
 	"github.com/vmware/govmomi/crypto"
 	"github.com/vmware/govmomi/find"
+	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25"
 
 	"github.com/keyreeve/keyreeve/vsphere/inventory"
@@ -248,12 +249,12 @@ func (b *Backup) Entities(ctx context.Context, client *vim25.Client, wanted []pr
 		if !slices.ContainsFunc(wanted, func(p provider.Provider) bool { return p.Name == e.Provider }) {
 			continue
 		}
-		found, err := find.NewFinder(client).ManagedObjectList(ctx, e.Path)
-		if err != nil || len(found) != 1 {
+		found, err := object.NewSearchIndex(client).FindByInventoryPath(ctx, e.Path) // a Finder would take names for patterns
+		if err != nil || found == nil {
 			missing = append(missing, e.Path)
 			continue
 		}
-		list = append(list, provider.EntityDefault{Entity: found[0].Object.Reference(), Path: e.Path, Provider: e.Provider})
+		list = append(list, provider.EntityDefault{Entity: found.Reference(), Path: e.Path, Provider: e.Provider})
 	}
 	return list, missing
 }

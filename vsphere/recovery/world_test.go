@@ -218,6 +218,15 @@ func TestBackup(t *testing.T) {
 	if len(list) != 1 || list[0].Entity.Type != "ClusterComputeResource" || !slices.Equal(missing, []string{"/DC0/host/gone"}) {
 		t.Errorf("in the new vCenter %+v, missing %v", list, missing)
 	}
+	folder, err := find.NewFinder(r.vim.Client).Folder(t.Context(), "/DC0/host")
+	r.must(err)
+	_, err = folder.CreateCluster(t.Context(), "Prod [1]", types.ClusterConfigSpecEx{})
+	r.must(err)
+	b.EntityDefaults = []recovery.EntityDefault{{Path: "/DC0/host/Prod [1]", Provider: name}, {Path: "/DC0/host/Pr*", Provider: name}}
+	list, missing = b.Entities(t.Context(), r.vim.Client, []provider.Provider{{Name: name}})
+	if len(list) != 1 || list[0].Path != "/DC0/host/Prod [1]" || !slices.Equal(missing, []string{"/DC0/host/Pr*"}) {
+		t.Errorf("a name is no pattern: %+v, missing %v", list, missing)
+	}
 	if list, _ := b.Entities(t.Context(), r.vim.Client, nil); len(list) != 0 {
 		t.Errorf("of providers that are not made: %+v", list)
 	}
