@@ -62,8 +62,11 @@ type Session struct {
 	wire   soap.RoundTripper // below the door
 	pace   *pace
 
-	login sync.Mutex
-	epoch atomic.Uint64 // of the login; 0: none yet
+	epoch     atomic.Uint64 // of the login; 0: none yet
+	login     sync.Mutex    // guards the next three
+	refused   error         // by vCenter, the last time; nil: it was not
+	refusedAt time.Time
+	closed    bool
 
 	mu  sync.Mutex
 	err error // how the last call ended, as far as it says something about the connection
@@ -78,7 +81,13 @@ var (
 	ErrLogin = errors.New("vCenter does not let this user in")
 	// ErrNotVCenter is wrapped when an ESXi host answers.
 	ErrNotVCenter = errors.New("no vCenter")
+	// ErrClosed is returned by calls after Close.
+	ErrClosed = errors.New("the session was closed")
 )
+
+// loginAgain is how long a password that was refused is not tried again: each
+// call would, and some tries in a row lock the account.
+const loginAgain = 10 * time.Minute
 
 // Open connects and logs in. The caller ends the session with Close.
 func Open(ctx context.Context, cfg Config) (*Session, error) {
@@ -162,6 +171,7 @@ func (s *Session) Close(ctx context.Context) error {
 	<-s.stopped
 	s.login.Lock()
 	defer s.login.Unlock()
+	s.closed = true
 	_, err := methods.Logout(ctx, s.wire, &types.Logout{This: *s.client.ServiceContent.SessionManager})
 	s.cfg.Password.Clear()
 	s.client.CloseIdleConnections()
@@ -223,14 +233,22 @@ func (s *Session) note(ctx context.Context, err error) {
 func (s *Session) again(ctx context.Context, epoch uint64) error {
 	s.login.Lock()
 	defer s.login.Unlock()
-	if s.epoch.Load() != epoch {
+	switch {
+	case s.closed:
+		return ErrClosed
+	case s.epoch.Load() != epoch:
 		return nil
+	case s.refused != nil && time.Since(s.refusedAt) < loginAgain:
+		return s.refused
 	}
+	s.refused = nil
 	below := *s.client
 	below.RoundTripper = s.wire
 	if err := session.NewManager(&below).Login(ctx, s.userinfo()); err != nil {
 		if fault.Is(err, &types.InvalidLogin{}) || fault.Is(err, &types.NoPermission{}) {
-			return fmt.Errorf("%w: %s at %s: see user and password, and whether the account is locked", ErrLogin, s.cfg.User, s.client.URL().Host)
+			s.refusedAt = time.Now()
+			s.refused = fmt.Errorf("%w: %s at %s: see user and password, and whether the account is locked; this connection tries again in %s at the earliest", ErrLogin, s.cfg.User, s.client.URL().Host, loginAgain)
+			return s.refused
 		}
 		return fmt.Errorf("logging in to the vCenter at %s: %w", s.client.URL().Host, err)
 	}

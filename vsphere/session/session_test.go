@@ -221,6 +221,62 @@ func TestVCenterThatIsAwayIsAState(t *testing.T) {
 	}
 }
 
+// gate stands for a vCenter that has ended the session and takes no password.
+type gate struct {
+	soap.RoundTripper
+	logins int
+}
+
+func (g *gate) RoundTrip(ctx context.Context, req, res soap.HasFault) error {
+	switch req.(type) {
+	case *methods.LoginBody:
+		g.logins++
+		return soap.WrapVimFault(&types.InvalidLogin{})
+	case *methods.LogoutBody:
+		return g.RoundTripper.RoundTrip(ctx, req, res)
+	}
+	return soap.WrapVimFault(&types.NotAuthenticated{})
+}
+
+// TestRefusedLoginIsNotRepeated: each call would try the password again, and
+// some tries in a row lock the account, for the person too who has set it right.
+func TestRefusedLoginIsNotRepeated(t *testing.T) {
+	s := open(t, vcenter(t))
+	g := &gate{RoundTripper: s.wire}
+	s.wire = g
+	for range 10 {
+		if _, err := methods.GetCurrentTime(t.Context(), s.Client()); !errors.Is(err, ErrLogin) {
+			t.Fatal(err)
+		}
+		s.probe(t.Context())
+	}
+	if g.logins != 1 || !errors.Is(s.Err(), ErrLogin) {
+		t.Errorf("%d logins; %v", g.logins, s.Err())
+	}
+	s.refusedAt = s.refusedAt.Add(-loginAgain)
+	if _, err := methods.GetCurrentTime(t.Context(), s.Client()); !errors.Is(err, ErrLogin) || g.logins != 2 {
+		t.Errorf("%d logins after a while: %v", g.logins, err)
+	}
+	s.refusedAt, s.wire = s.refusedAt.Add(-loginAgain), g.RoundTripper
+	if _, err := methods.GetCurrentTime(t.Context(), s.Client()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNoLoginAfterClose: the password is cleared then, and a try without it
+// counts as a wrong one.
+func TestNoLoginAfterClose(t *testing.T) {
+	s := open(t, vcenter(t))
+	g := &gate{RoundTripper: s.wire}
+	s.wire = g
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := methods.GetCurrentTime(t.Context(), s.Client()); !errors.Is(err, ErrClosed) || g.logins != 0 {
+		t.Errorf("%d logins: %v", g.logins, err)
+	}
+}
+
 func TestMissing(t *testing.T) {
 	s := open(t, vcenter(t))
 	a := &away{RoundTripper: s.wire, granted: func(id string) bool { return id != "Cryptographer.Recrypt" && id != "Cryptographer.ManageKeys" }}
