@@ -71,6 +71,41 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// A token that OVHcloud takes no more is replaced, and not held until it would
+// have ended.
+func TestTokenThatWasRevoked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &wire{double: vspheretest.NewOVHcloud(vspheretest.OVHcloudOptions{})}
+		tokens, revoked := 0, false
+		w.before = func(r *http.Request) (*http.Response, error) {
+			switch {
+			case r.URL.Path == "/auth/oauth2/token":
+				tokens++
+				revoked = false
+				return answerOf(200, "Content-Type: application/json", fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","expires_in":3600}`, w.double.AccessToken)), nil
+			case revoked:
+				return answerOf(401, "", `{"message":"token is invalid"}`), nil
+			}
+			return nil, nil
+		}
+		c, err := ovhcloud.New(ovhcloud.Config{Endpoint: "ovh-eu", Credentials: ovhcloud.Credentials{ClientID: "EU.id", ClientSecret: own("topsecret")}, Transport: w})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Services(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		revoked = true
+		if _, err := c.Services(t.Context()); err == nil {
+			t.Error("a revoked token is no error")
+		}
+		if _, err := c.Services(t.Context()); err != nil || tokens != 2 {
+			t.Errorf("then, with %d tokens: %v", tokens, err)
+		}
+	})
+}
+
 // A token that is refused is an error without the secret in it.
 func TestOAuth2Refused(t *testing.T) {
 	w := &wire{double: vspheretest.NewOVHcloud(vspheretest.OVHcloudOptions{})}

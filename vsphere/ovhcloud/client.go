@@ -201,7 +201,11 @@ func (c *Client) once(ctx context.Context, method, path string, body, into any) 
 	if err != nil {
 		return 0, err
 	}
-	return c.wire.retryAfter(), c.api.UnmarshalResponse(res, into)
+	err = c.api.UnmarshalResponse(res, into)
+	if status, _ := statusOf(err); status == http.StatusUnauthorized {
+		c.tokenEnds = time.Time{} // it was revoked: the next call asks for another
+	}
+	return c.wire.retryAfter(), err
 }
 
 // notSent wraps an error from before the call itself was sent.

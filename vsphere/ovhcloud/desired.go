@@ -54,7 +54,9 @@ func (d Desired) check() (w wanted, err error) {
 	if strings.ContainsFunc(d.Description, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return w, fmt.Errorf("description %q: want printable characters on one line", d.Description)
 	}
-	w.description = strings.TrimSpace(d.Description)
+	if w.description = strings.TrimSpace(d.Description); len(w.description) > longest { // what is read is cut there, and would always differ
+		return w, fmt.Errorf("description of %d bytes: want %d bytes at most", len(w.description), longest)
+	}
 	for _, old := range d.Replaces {
 		ip, err := address(old)
 		if err != nil {

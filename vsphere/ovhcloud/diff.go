@@ -1,6 +1,7 @@
 package ovhcloud
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 )
@@ -129,8 +130,8 @@ func (p *Plan) wait(e Entry, what string) {
 
 func (w wanted) step(kind StepKind, e Entry, why string) Step {
 	st := Step{Kind: kind, Entry: e.ID, IP: w.ip, Thumbprint: w.thumbprint, Description: w.description, Why: why}
-	if st.Description == "" {
-		st.Description = e.Description
+	if st.Description == "" { // nobody knows whether OVHcloud keeps one that is left out
+		st.Description = cmp.Or(e.raw, e.Description)
 	}
 	return st
 }

@@ -127,6 +127,7 @@ func TestCheck(t *testing.T) {
 		{"SHA-256", ovhcloud.Desired{Address: newIP, Thumbprint: print1 + strings.Repeat(":00", 12)}, "SHA-256", false},
 		{"without colons", ovhcloud.Desired{Address: newIP, Thumbprint: strings.ReplaceAll(print1, ":", "")}, "colons", false},
 		{"two lines", ovhcloud.Desired{Address: newIP, Thumbprint: print1, Description: "a\nb"}, "one line", false},
+		{"a long text", ovhcloud.Desired{Address: newIP, Thumbprint: print1, Description: strings.Repeat("é", 151)}, "300 bytes", false},
 		{"it replaces itself", ovhcloud.Desired{Address: newIP, Thumbprint: print1, Replaces: []string{newIP}}, "replaces itself", false},
 		{"it replaces a name", ovhcloud.Desired{Address: newIP, Thumbprint: print1, Replaces: []string{"old"}}, "no name", false},
 	} {

@@ -127,6 +127,39 @@ func (r *rig) reconcile(d ovhcloud.Desired) string {
 
 func (r *rig) open(ip string) bool { return r.double.Open(ip + ":5696") }
 
+// A description that is nobody's but OVHcloud's stays as it is, however long it
+// is and whatever is in it, when the thumbprint is changed.
+func TestDescriptionStays(t *testing.T) {
+	in(t, vspheretest.OVHcloudOptions{}, func(r *rig) {
+		text := strings.Repeat("x", 400) + "\tend"
+		r.reconcile(desired)
+		r.before = func(q *http.Request) (*http.Response, error) {
+			if q.Method != http.MethodGet || !strings.Contains(q.URL.Path, "/vmEncryption/kms/") {
+				return nil, nil
+			}
+			return answerOf(200, "", fmt.Sprintf(`{"kmsId":1,"kmsTcpPort":5696,"ip":%q,"sslThumbprint":%q,"description":%q,"state":"delivered"}`, newIP, print1, text)), nil
+		}
+		state, err := r.service.Observe(r.Context())
+		if err != nil || strings.Contains(state.Entries[0].Description, "\t") {
+			r.Fatalf("%+v %v", state, err)
+		}
+		plan, err := ovhcloud.Diff(state, ovhcloud.Desired{Address: newIP, Thumbprint: print2})
+		if err != nil || kinds(plan) != "change" {
+			r.Fatalf("%+v %v", plan, err)
+		}
+		_, _ = r.service.Apply(r.Context(), ovhcloud.Desired{Address: newIP, Thumbprint: print2}, plan, nil)
+		sent := r.bodies[len(r.bodies)-1]
+		for _, b := range r.bodies {
+			if strings.Contains(b, print2) {
+				sent = b
+			}
+		}
+		if !strings.Contains(sent, strings.Repeat("x", 400)+`\tend`) {
+			r.Errorf("sent was %s", sent)
+		}
+	})
+}
+
 // The life of an entry: registered, left alone, changed, moved, removed. At no
 // moment of the move is neither address open.
 func TestLife(t *testing.T) {

@@ -33,6 +33,8 @@ type Entry struct {
 	Thumbprint  string // upper case, with colons
 	Description string
 	State       string // delivered, error, creating, …
+
+	raw string // the description as OVHcloud has it, to be given back with a change
 }
 
 // Delivered tells whether the firewall is open for it, as OVHcloud says.
@@ -126,7 +128,7 @@ type wireEntry struct {
 
 func (w wireEntry) entry() Entry {
 	ip, _ := netip.ParseAddr(w.IP) // the zero Addr equals none that is wanted
-	return Entry{ID: w.KmsID, IP: ip, Port: w.KmsTCPPort, Thumbprint: strings.ToUpper(w.SSLThumbprint), Description: clean(w.Description), State: clean(w.State)}
+	return Entry{ID: w.KmsID, IP: ip, Port: w.KmsTCPPort, Thumbprint: strings.ToUpper(w.SSLThumbprint), Description: clean(w.Description), raw: w.Description, State: clean(w.State)}
 }
 
 // Observe reads the option and all entries.

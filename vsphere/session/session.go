@@ -239,7 +239,7 @@ func (s *Session) again(ctx context.Context, epoch uint64) error {
 	case s.epoch.Load() != epoch:
 		return nil
 	case s.refused != nil && time.Since(s.refusedAt) < loginAgain:
-		return s.refused
+		return fmt.Errorf("%w; not tried again before %s", s.refused, s.refusedAt.Add(loginAgain).UTC().Format(time.RFC3339))
 	}
 	s.refused = nil
 	below := *s.client
@@ -247,7 +247,7 @@ func (s *Session) again(ctx context.Context, epoch uint64) error {
 	if err := session.NewManager(&below).Login(ctx, s.userinfo()); err != nil {
 		if fault.Is(err, &types.InvalidLogin{}) || fault.Is(err, &types.NoPermission{}) {
 			s.refusedAt = time.Now()
-			s.refused = fmt.Errorf("%w: %s at %s: see user and password, and whether the account is locked; this connection tries again in %s at the earliest", ErrLogin, s.cfg.User, s.client.URL().Host, loginAgain)
+			s.refused = fmt.Errorf("%w: %s at %s: see user and password, and whether the account is locked", ErrLogin, s.cfg.User, s.client.URL().Host)
 			return s.refused
 		}
 		return fmt.Errorf("logging in to the vCenter at %s: %w", s.client.URL().Host, err)
