@@ -466,6 +466,34 @@ func TestUsesOfDisks(t *testing.T) {
 	}
 }
 
+// old is a vCenter before 6.7.2, which does not tell who uses a key.
+type old struct{ soap.RoundTripper }
+
+func (o old) RoundTrip(ctx context.Context, req, res soap.HasFault) error {
+	if _, ok := req.(*methods.QueryCryptoKeyStatusBody); ok {
+		return soap.WrapVimFault(&types.MethodNotFound{})
+	}
+	return o.RoundTripper.RoundTrip(ctx, req, res)
+}
+
+// Where vCenter does not tell who uses a key, what machines and hosts name is in
+// use, and of the rest it is not known.
+func TestUsesInAnOldVCenter(t *testing.T) {
+	r := newRig(t)
+	r.reconcile(r.desired(provider.CSR))
+	r.encrypt(name, name)
+	vim := *r.vim.Client
+	vim.RoundTripper = old{vim.RoundTripper}
+	m, err := provider.New(provider.Config{VIM: &vim})
+	if err != nil {
+		t.Fatal(err)
+	}
+	uses, err := m.Uses(r.Context(), name)
+	if err != nil || uses.Keys == 0 || len(uses.Unseen) != 1 || !strings.Contains(uses.Unseen[0], "does not tell who uses a key") {
+		t.Errorf("%+v %v", uses, err)
+	}
+}
+
 // A machine that is locked names keys that nobody can see: no provider goes
 // then. One may be added all the same: it may be what unlocks the machine.
 func TestUsesThatAreNotSeen(t *testing.T) {

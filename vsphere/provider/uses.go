@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/vmware/govmomi/crypto"
+	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/keyreeve/keyreeve/vsphere/inventory"
@@ -38,11 +39,15 @@ func (m *Manager) owners(ctx context.Context) (*inventory.Snapshot, error) {
 func (m *Manager) uses(ctx context.Context, provider string, s *inventory.Snapshot) (u Uses, err error) {
 	users := map[string]string{} // name by reference
 	keys := map[string]bool{}
-	if err := m.usesByKey(ctx, provider, keys, users); err != nil {
+	u.Unseen = s.Partial
+	switch err := m.usesByKey(ctx, provider, keys, users); {
+	case fault.Is(err, &types.MethodNotFound{}), fault.Is(err, &types.NotSupported{}):
+		u.Unseen = append(slices.Clone(u.Unseen), "this vCenter does not tell who uses a key: 6.7.2 and later do")
+	case err != nil:
 		return u, fmt.Errorf("asking vCenter who uses keys of provider %s: %w", provider, err)
 	}
 	usesByOwner(provider, s, keys, users)
-	u.Keys, u.Unseen = len(keys), s.Partial
+	u.Keys = len(keys)
 	for ref, name := range users {
 		if name == "" {
 			name = ref
