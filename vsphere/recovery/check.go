@@ -27,7 +27,7 @@ func Check(f Facts, wanted []provider.Provider, addresses []string) error {
 	users := f.users(x)
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(users)) {
-		if f.Snapshot.Provider(name) == nil && !isWanted(wanted, name) && !f.foreign(name, wanted, addresses) {
+		if f.Snapshot.Provider(name) == nil && !isWanted(wanted, name) && !f.foreign(name, users[name], x, wanted, addresses) {
 			problems = append(problems, fmt.Errorf("%w: %s name the key provider %q, which neither vCenter nor the settings have; the settings have %s: a key provider under another name unlocks none of them",
 				ErrMismatch, some(users[name].machines), name, quoted(wanted)))
 		}
@@ -101,9 +101,10 @@ func isWanted(wanted []provider.Provider, name string) bool {
 }
 
 // foreign tells that a provider was another key server's, by the backup: none
-// of its servers is where ours is, or is to be.
-func (f *Facts) foreign(name string, wanted []provider.Provider, addresses []string) bool {
-	if f.Backup == nil || f.Backup.provider(name) == nil {
+// of its servers is where ours is, or is to be. One whose keys ours has was ours,
+// at another address.
+func (f *Facts) foreign(name string, u *use, x *index, wanted []provider.Provider, addresses []string) bool {
+	if f.Backup == nil || f.Backup.provider(name) == nil || slices.ContainsFunc(u.keys, func(id string) bool { return x.keys[id] != nil }) {
 		return false
 	}
 	ours := slices.Clone(addresses)

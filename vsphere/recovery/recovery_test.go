@@ -145,7 +145,11 @@ func TestCheck(t *testing.T) {
 			gone(f)
 			f.Backup = backupOf("keyreeve", "kms", used(Used{Name: "db"}, k1))
 		}, "kr", `"keyreeve"`},
-		"another server's": {func(f *Facts) { gone(f); f.Backup = backupOf("keyreeve", "elsewhere", used(Used{Name: "db"}, k1)) }, "kr", ""},
+		"another server's": {func(f *Facts) {
+			gone(f)
+			f.Keys, f.Backup = nil, backupOf("keyreeve", "elsewhere", used(Used{Name: "db"}, k1))
+		}, "kr", ""},
+		"of this server, which was elsewhere": {func(f *Facts) { gone(f); f.Backup = backupOf("keyreeve", "elsewhere", used(Used{Name: "db"}, k1)) }, "kr", `"keyreeve"`},
 		"nothing is known": {func(f *Facts) { gone(f); f.hide() }, "kr", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
