@@ -251,7 +251,8 @@ func (v *rotating) arrived(ctx context.Context, want *x509.Certificate) error {
 }
 
 // back puts everything as it was: the server first, since all others are told
-// of what it shows.
+// of what it shows. One that cannot be asked may show either: vCenter sees which,
+// and both keep to that. Where it does not see it, they are left as they are.
 func (v *rotating) back(ctx context.Context, cause error) error {
 	limit := v.r.UndoTimeout
 	if limit <= 0 {
@@ -261,22 +262,48 @@ func (v *rotating) back(ctx context.Context, cause error) error {
 	defer cancel()
 	v.did("a step has failed, so that all is put back: %v", cause)
 	var errs []error
+	shown := v.from
 	if err := v.r.Server.Rollback(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("having the server show its old certificate: %w", err))
-	}
-	for _, p := range v.uploaded {
-		errs = append(errs, v.upload(ctx, p.Name, v.from.Raw))
-	}
-	if v.told {
-		if err := v.r.Tell(ctx, certs.SHA1(v.from)); err != nil {
-			errs = append(errs, fmt.Errorf("telling the firewall the old thumbprint: %w", err))
+		if shown, err = v.shown(ctx); err != nil {
+			errs = append(errs, err)
 		}
 	}
-	errs = append(errs, v.arrived(ctx, v.from))
+	if shown != nil {
+		errs = append(errs, v.keepTo(ctx, shown))
+	}
 	if err := errors.Join(errs...); err != nil {
 		v.did("going back has failed")
 		return fmt.Errorf("changing the server's certificate: %w; and going back has failed too, the server, vCenter and the firewall may disagree: %w", cause, err)
 	}
 	v.did("all is put back")
 	return fmt.Errorf("changing the server's certificate: %w; %w", cause, ErrRolledBack)
+}
+
+// shown is which of the two certificates vCenter sees.
+func (v *rotating) shown(ctx context.Context) (*x509.Certificate, error) {
+	p := v.r.Providers[0]
+	seen, _, err := v.Sees(ctx, p.Name, v.aliases[p.Name])
+	if err == nil && !seen.Equal(v.from) && !seen.Equal(v.to) {
+		err = fmt.Errorf("vCenter sees a third certificate, %s, for server %s", certs.SHA256(seen), v.aliases[p.Name])
+	}
+	if err != nil {
+		return nil, err
+	}
+	return seen, nil
+}
+
+// keepTo has vCenter and the firewall take the certificate, where they were told
+// of the other one, and waits until vCenter is connected by it.
+func (v *rotating) keepTo(ctx context.Context, c *x509.Certificate) error {
+	var errs []error
+	for _, p := range v.uploaded {
+		errs = append(errs, v.upload(ctx, p.Name, c.Raw))
+	}
+	if v.told {
+		if err := v.r.Tell(ctx, certs.SHA1(c)); err != nil {
+			errs = append(errs, fmt.Errorf("telling the firewall the thumbprint %s: %w", certs.SHA1(c), err))
+		}
+	}
+	return errors.Join(append(errs, v.arrived(ctx, c))...)
 }

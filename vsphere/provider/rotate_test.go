@@ -129,6 +129,34 @@ func TestRotateRollsBack(t *testing.T) {
 	}
 }
 
+// A server that cannot be asked to go back goes on showing the new certificate:
+// vCenter and the firewall keep that one, since with the old one they would not
+// be connected.
+func TestRotateCannotGoBack(t *testing.T) {
+	for name, switched := range map[string]bool{"after the switch": true, "before the switch": false} {
+		r := newRig(t)
+		r.reconcile(r.desired(provider.CSR))
+		f := new(firewall)
+		m := r.rotation(f)
+		r.kms.refuse["rollback"] = errors.New("not reached")
+		if switched {
+			m.Prove = func(context.Context) error { return errors.New("boom") }
+		} else {
+			r.kms.refuse["switch"] = errors.New("boom")
+		}
+		_, err := r.m.Rotate(t.Context(), m)
+		if err == nil || errors.Is(err, provider.ErrRolledBack) || !strings.Contains(err.Error(), "not reached") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if shown := certs.SHA1(r.kms.reloader.Leaf()); f.told[len(f.told)-1] != shown {
+			t.Errorf("%s: the server shows %s, the firewall was told %v", name, shown, f.told)
+		}
+		if _, err := r.m.WaitNormal(t.Context(), "keyreeve"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // What would fail later is refused before anything is changed.
 func TestRotateRefuses(t *testing.T) {
 	for says, spoil := range map[string]func(r *rig, m *provider.Rotation){

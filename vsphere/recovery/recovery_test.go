@@ -150,7 +150,7 @@ func TestCheck(t *testing.T) {
 			f.Keys, f.Backup = nil, backupOf("keyreeve", "elsewhere", used(Used{Name: "db"}, k1))
 		}, "kr", ""},
 		"of this server, which was elsewhere": {func(f *Facts) { gone(f); f.Backup = backupOf("keyreeve", "elsewhere", used(Used{Name: "db"}, k1)) }, "kr", `"keyreeve"`},
-		"nothing is known": {func(f *Facts) { gone(f); f.hide() }, "kr", ""},
+		"nothing is known":                    {func(f *Facts) { gone(f); f.hide() }, "kr", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := situation()
