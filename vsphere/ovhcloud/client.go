@@ -156,7 +156,7 @@ func (c *Client) call(ctx context.Context, do, method, path string, body, into a
 			return nil
 		}
 		if ctx.Err() != nil {
-			return c.ended(do, method, context.Cause(ctx))
+			return ended(do, method, err, context.Cause(ctx))
 		}
 		if !mayRetry(method, err) {
 			return outcome(do, method, err)
@@ -173,8 +173,8 @@ func (c *Client) call(ctx context.Context, do, method, path string, body, into a
 }
 
 // ended is the error of a call whose context has ended while it was under way.
-func (c *Client) ended(do, method string, cause error) error {
-	if method == http.MethodGet {
+func ended(do, method string, err, cause error) error {
+	if method == http.MethodGet || neverBegan(err) {
 		return fmt.Errorf("%s: %w", do, cause)
 	}
 	return fmt.Errorf("%s: %w: %w", do, ErrUnknownOutcome, cause)

@@ -127,6 +127,34 @@ func (r *rig) reconcile(d ovhcloud.Desired) string {
 
 func (r *rig) open(ip string) bool { return r.double.Open(ip + ":5696") }
 
+// A change that was ended before it was sent has not been carried out, and the
+// error does not say that it may have been.
+func TestEndedBeforeItWasSent(t *testing.T) {
+	in(t, vspheretest.OVHcloudOptions{}, func(r *rig) {
+		state, err := r.service.Observe(r.Context())
+		if err != nil {
+			r.Fatal(err)
+		}
+		plan, err := ovhcloud.Diff(state, desired)
+		if err != nil {
+			r.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour) // of the bubble: OVHcloud's time is asked for anew
+		ctx, cancel := context.WithCancel(r.Context())
+		r.before = func(q *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(q.URL.Path, "/auth/time") {
+				cancel()
+				return nil, ctx.Err()
+			}
+			return nil, nil
+		}
+		_, err = r.service.Apply(ctx, desired, plan, nil)
+		if !errors.Is(err, context.Canceled) || errors.Is(err, ovhcloud.ErrUnknownOutcome) || r.count("POST") > 0 {
+			r.Errorf("%d sent: %v", r.count("POST"), err)
+		}
+	})
+}
+
 // A description that is nobody's but OVHcloud's stays as it is, however long it
 // is and whatever is in it, when the thumbprint is changed.
 func TestDescriptionStays(t *testing.T) {
