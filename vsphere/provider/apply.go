@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
 
@@ -226,7 +227,16 @@ func (m *Manager) setDefault(ctx context.Context, provider string, entity *types
 	if _, err := m.WaitNormal(ctx, provider); err != nil {
 		return err
 	}
-	return m.keys.SetDefaultKmsClusterId(ctx, provider, entity)
+	err := m.keys.SetDefaultKmsClusterId(ctx, provider, entity)
+	if entity == nil && unknown(err) { // an old vCenter, which has the global one alone
+		return m.keys.MarkDefault(ctx, provider)
+	}
+	return err
+}
+
+// unknown tells that this vCenter does not have the method.
+func unknown(err error) bool {
+	return fault.Is(err, &types.MethodNotFound{}) || fault.Is(err, &types.NotSupported{})
 }
 
 // removeServer removes a server while another one is connected, as vCenter says

@@ -466,11 +466,13 @@ func TestUsesOfDisks(t *testing.T) {
 	}
 }
 
-// old is a vCenter before 6.7.2, which does not tell who uses a key.
+// old is a vCenter before 6.7.2, which does not tell who uses a key and knows one
+// default alone.
 type old struct{ soap.RoundTripper }
 
 func (o old) RoundTrip(ctx context.Context, req, res soap.HasFault) error {
-	if _, ok := req.(*methods.QueryCryptoKeyStatusBody); ok {
+	switch req.(type) {
+	case *methods.QueryCryptoKeyStatusBody, *methods.SetDefaultKmsClusterBody:
 		return soap.WrapVimFault(&types.MethodNotFound{})
 	}
 	return o.RoundTripper.RoundTrip(ctx, req, res)
@@ -478,16 +480,21 @@ func (o old) RoundTrip(ctx context.Context, req, res soap.HasFault) error {
 
 // Where vCenter does not tell who uses a key, what machines and hosts name is in
 // use, and of the rest it is not known.
-func TestUsesInAnOldVCenter(t *testing.T) {
+func TestOldVCenter(t *testing.T) {
 	r := newRig(t)
-	r.reconcile(r.desired(provider.CSR))
-	r.encrypt(name, name)
 	vim := *r.vim.Client
 	vim.RoundTripper = old{vim.RoundTripper}
-	m, err := provider.New(provider.Config{VIM: &vim})
+	m, err := provider.New(provider.Config{VIM: &vim, KMS: map[string]provider.KMS{"": r.kms}, StatusTimeout: 2 * time.Second, StatusEvery: 20 * time.Millisecond})
+	if err == nil {
+		_, err = m.Reconcile(r.Context(), r.desired(provider.CSR))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	if o, err := m.Look(r.Context(), name); err != nil || !o.Default {
+		t.Errorf("%+v %v", o, err)
+	}
+	r.encrypt(name, name)
 	uses, err := m.Uses(r.Context(), name)
 	if err != nil || uses.Keys == 0 || len(uses.Unseen) != 1 || !strings.Contains(uses.Unseen[0], "does not tell who uses a key") {
 		t.Errorf("%+v %v", uses, err)

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/vmware/govmomi/crypto"
-	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/keyreeve/keyreeve/vsphere/inventory"
@@ -41,7 +40,7 @@ func (m *Manager) uses(ctx context.Context, provider string, s *inventory.Snapsh
 	keys := map[string]bool{}
 	u.Unseen = s.Partial
 	switch err := m.usesByKey(ctx, provider, keys, users); {
-	case fault.Is(err, &types.MethodNotFound{}), fault.Is(err, &types.NotSupported{}):
+	case unknown(err):
 		u.Unseen = append(slices.Clone(u.Unseen), "this vCenter does not tell who uses a key: 6.7.2 and later do")
 	case err != nil:
 		return u, fmt.Errorf("asking vCenter who uses keys of provider %s: %w", provider, err)
