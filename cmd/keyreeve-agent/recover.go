@@ -198,7 +198,10 @@ func (l *link) asBefore(ctx context.Context, v *lockedView) (*provider.Manager, 
 	if was := v.backup.Default(); d.Default == "" && slices.ContainsFunc(d.Providers, func(p provider.Provider) bool { return p.Name == was }) {
 		d.Default = was
 	}
-	was, missing := v.backup.Entities(ctx, l.vcenter.Client(), d.Providers)
+	was, missing, err := v.backup.Entities(ctx, l.vcenter.Client(), d.Providers)
+	if err != nil {
+		return m, d, err
+	}
 	d.EntityDefaults = besides(d.EntityDefaults, was)
 	for _, path := range missing {
 		l.note("%s had a default key provider of its own, and is not there", program.Printable(path))

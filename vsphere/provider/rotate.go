@@ -35,7 +35,9 @@ type Rotation struct {
 	// nil: each provider's Server has to trust it.
 	Verify func(staged *x509.Certificate) error
 	// Tell gives a firewall, as OVHcloud's, the new SHA-1 thumbprint and returns
-	// when it is in effect; nil: nobody has to be told.
+	// when it is in effect; nil: nobody has to be told. An error that wraps
+	// ErrThumbprint says that the firewall was asked and does not take this one;
+	// any other, that it is not known.
 	Tell func(ctx context.Context, sha1 string) error
 	// Prove shows that keys can be had; nil: the status is enough.
 	Prove func(ctx context.Context) error
@@ -54,6 +56,9 @@ type Rotated struct {
 	// showed the certificate.
 	ToldAfter bool
 }
+
+// ErrThumbprint is wrapped when a firewall does not take a thumbprint.
+var ErrThumbprint = errors.New("the firewall does not take this thumbprint")
 
 // ErrRolledBack is wrapped when a step has failed and all is as it was.
 var ErrRolledBack = errors.New("the server's certificate is as it was before")
@@ -184,7 +189,7 @@ func (v *rotating) forward(ctx context.Context, out *Rotated) error {
 	if v.r.Tell != nil {
 		v.told = true
 		if err := v.r.Tell(ctx, certs.SHA1(v.to)); err != nil {
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || !errors.Is(err, ErrThumbprint) { // after the switch it could not be told either
 				return fmt.Errorf("telling the firewall: %w", err)
 			}
 			out.ToldAfter = true

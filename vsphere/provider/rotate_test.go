@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -67,7 +68,7 @@ func TestRotateToldAfter(t *testing.T) {
 	r.reconcile(r.desired(provider.CSR))
 	f := &firewall{refuse: func(sha1 string) error {
 		if live := certs.SHA1(r.kms.reloader.Leaf()); sha1 != live {
-			return errors.New("not the server's")
+			return fmt.Errorf("%w: not the server's", provider.ErrThumbprint)
 		}
 		return nil
 	}}
@@ -86,6 +87,15 @@ func TestRotateRollsBack(t *testing.T) {
 			old := certs.SHA1(r.kms.reloader.Leaf())
 			f.refuse = func(sha1 string) error {
 				if sha1 != old {
+					return fmt.Errorf("boom: %w", provider.ErrThumbprint)
+				}
+				return nil
+			}
+		},
+		"the firewall does not answer": func(r *rig, _ *provider.Rotation, f *firewall, _ func()) {
+			r.kms.refuse["switch"] = errors.New("boom, and it was switched though the firewall is not known to follow")
+			f.refuse = func(string) error {
+				if len(f.told) == 1 {
 					return errors.New("boom")
 				}
 				return nil

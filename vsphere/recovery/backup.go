@@ -244,19 +244,22 @@ func (b *Backup) Default() string {
 
 // Entities finds the clusters and folders that had a provider of the wanted
 // ones as their default, and names those that are not there.
-func (b *Backup) Entities(ctx context.Context, client *vim25.Client, wanted []provider.Provider) (list []provider.EntityDefault, missing []string) {
+func (b *Backup) Entities(ctx context.Context, client *vim25.Client, wanted []provider.Provider) (list []provider.EntityDefault, missing []string, err error) {
 	for _, e := range b.EntityDefaults {
 		if !slices.ContainsFunc(wanted, func(p provider.Provider) bool { return p.Name == e.Provider }) {
 			continue
 		}
 		found, err := object.NewSearchIndex(client).FindByInventoryPath(ctx, e.Path) // a Finder would take names for patterns
-		if err != nil || found == nil {
+		if err != nil {
+			return nil, nil, fmt.Errorf("finding %s: %w", e.Path, err)
+		}
+		if found == nil {
 			missing = append(missing, e.Path)
 			continue
 		}
 		list = append(list, provider.EntityDefault{Entity: found.Reference(), Path: e.Path, Provider: e.Provider})
 	}
-	return list, missing
+	return list, missing, nil
 }
 
 // Marshal is the file's text.

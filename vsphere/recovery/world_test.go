@@ -214,7 +214,8 @@ func TestBackup(t *testing.T) {
 	}
 
 	b.EntityDefaults = append(b.EntityDefaults, recovery.EntityDefault{Path: "/DC0/host/gone", Provider: name})
-	list, missing := b.Entities(t.Context(), r.vim.Client, []provider.Provider{{Name: name}})
+	list, missing, err := b.Entities(t.Context(), r.vim.Client, []provider.Provider{{Name: name}})
+	r.must(err)
 	if len(list) != 1 || list[0].Entity.Type != "ClusterComputeResource" || !slices.Equal(missing, []string{"/DC0/host/gone"}) {
 		t.Errorf("in the new vCenter %+v, missing %v", list, missing)
 	}
@@ -223,11 +224,17 @@ func TestBackup(t *testing.T) {
 	_, err = folder.CreateCluster(t.Context(), "Prod [1]", types.ClusterConfigSpecEx{})
 	r.must(err)
 	b.EntityDefaults = []recovery.EntityDefault{{Path: "/DC0/host/Prod [1]", Provider: name}, {Path: "/DC0/host/Pr*", Provider: name}}
-	list, missing = b.Entities(t.Context(), r.vim.Client, []provider.Provider{{Name: name}})
+	list, missing, err = b.Entities(t.Context(), r.vim.Client, []provider.Provider{{Name: name}})
+	r.must(err)
 	if len(list) != 1 || list[0].Path != "/DC0/host/Prod [1]" || !slices.Equal(missing, []string{"/DC0/host/Pr*"}) {
 		t.Errorf("a name is no pattern: %+v, missing %v", list, missing)
 	}
-	if list, _ := b.Entities(t.Context(), r.vim.Client, nil); len(list) != 0 {
-		t.Errorf("of providers that are not made: %+v", list)
+	if list, _, err := b.Entities(t.Context(), r.vim.Client, nil); len(list) != 0 || err != nil {
+		t.Errorf("of providers that are not made: %+v, %v", list, err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, missing, err := b.Entities(ended, r.vim.Client, []provider.Provider{{Name: name}}); err == nil {
+		t.Errorf("a vCenter that does not answer is taken for one that has no %v", missing)
 	}
 }

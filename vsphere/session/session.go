@@ -278,6 +278,8 @@ func (s *Session) keepAlive(ctx context.Context) {
 // session that it does not know is answered with nothing, not with a fault.
 func (s *Session) probe(ctx context.Context) {
 	epoch := s.epoch.Load()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	below := *s.client
 	below.RoundTripper = s.wire
 	user, err := session.NewManager(&below).UserSession(ctx)
