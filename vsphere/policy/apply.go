@@ -185,8 +185,7 @@ func (r *run) do(ctx context.Context, action Action) (key inventory.Key, err err
 			return key, fmt.Errorf("%w: the key server or its provider is not well: %w", errEnd, err)
 		}
 	}
-	before, again := r.Ledger.Open(r.vcenter, action.Ref)
-	again = again && before.Provider == action.Provider
+	before, again := r.Ledger.Open(r.vcenter, action.Ref, action.Provider)
 	e, err := r.begin(action, before, again)
 	if err != nil {
 		return key, err

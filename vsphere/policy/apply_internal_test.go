@@ -412,3 +412,25 @@ func TestLedgerIsShortened(t *testing.T) {
 		t.Errorf("it has what is done: %s, %v", short, err)
 	}
 }
+
+// A key that was made for a machine stays known when the machine's next job is of
+// another provider, or needs no key at all.
+func TestAnotherJobForgetsNoKey(t *testing.T) {
+	l, err := OpenLedger(durable.OS, filepath.Join(t.TempDir(), "ledger"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	for _, e := range []Entry{
+		{VCenter: "v", Ref: "a", Op: EncryptOp, Provider: "p", Step: stepFailed, Key: "k"},
+		{VCenter: "v", Ref: "a", Op: EncryptOp, Provider: "q", Step: stepKey, Key: "l"}, {VCenter: "v", Ref: "a", Op: EncryptOp, Provider: "q", Step: stepDone, Key: "l"},
+		{VCenter: "v", Ref: "a", Op: VMotionOp, Step: stepIntent}, {VCenter: "v", Ref: "a", Op: VMotionOp, Step: stepDone},
+	} {
+		if err := l.add(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := l.Unfinished("v"); len(got) != 1 || got[0].Key != "k" {
+		t.Errorf("known are %+v", got)
+	}
+}

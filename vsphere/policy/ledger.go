@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ type Ledger struct {
 	mu   sync.Mutex
 	file durable.File
 	end  int64
-	open map[string]Entry // jobs that are not done, by vCenter and Ref
+	open map[string]Entry // jobs that are not done, by slot
 	bad  error            // after a failed write nothing is taken any more
 }
 
@@ -141,13 +142,17 @@ func readLedger(path string) (*Ledger, error) {
 func (l *Ledger) Close() error { return l.file.Close() }
 
 func (l *Ledger) take(e Entry) {
-	at := e.VCenter + "/" + e.Ref
 	if e.Step == stepDone || e.Step == stepFailed && e.Key == "" {
-		delete(l.open, at)
+		delete(l.open, slot(e.VCenter, e.Ref, e.Provider))
 		return
 	}
-	l.open[at] = e
+	l.open[slot(e.VCenter, e.Ref, e.Provider)] = e
 }
+
+// slot is where the one job of a machine and a provider is. With one job a
+// machine, another provider's, or one that needs no key, would take the place of
+// a job whose key is then known to nobody.
+func slot(vcenter, ref, provider string) string { return vcenter + "/" + ref + "/" + provider }
 
 // add appends a step. It is durable when there is no error.
 func (l *Ledger) add(e Entry) error {
@@ -173,11 +178,12 @@ func (l *Ledger) add(e Entry) error {
 	return nil
 }
 
-// Open returns the last step of the job of a machine that is not done.
-func (l *Ledger) Open(vcenter, ref string) (Entry, bool) {
+// Open returns the last step of the job of a machine with a provider that is not
+// done; without one for those that need no key.
+func (l *Ledger) Open(vcenter, ref, provider string) (Entry, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e, ok := l.open[vcenter+"/"+ref]
+	e, ok := l.open[slot(vcenter, ref, provider)]
 	return e, ok
 }
 
@@ -191,7 +197,7 @@ func (l *Ledger) Unfinished(vcenter string) (list []Entry) {
 			list = append(list, e)
 		}
 	}
-	slices.SortFunc(list, func(a, b Entry) int { return strings.Compare(a.Ref, b.Ref) })
+	slices.SortFunc(list, func(a, b Entry) int { return cmp.Or(strings.Compare(a.Ref, b.Ref), strings.Compare(a.Provider, b.Provider)) })
 	return list
 }
 
