@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/vim25"
@@ -22,7 +23,8 @@ import (
 
 // JobAttribute is the custom attribute by which a key in the key server tells
 // for which job it was made. It finds a key whose identifier never reached the
-// ledger. vCenter takes it from 8.0.1 on.
+// ledger. vCenter takes it from 8.0.1 on; with an older one such a key is in
+// nobody's ledger, and is listed among the unused.
 const JobAttribute = "x-Keyreeve-Job"
 
 // ErrChanged is wrapped when a machine is not as it was when the plan was made.
@@ -324,10 +326,15 @@ func (r *run) generate(ctx context.Context, e *Entry) (string, error) {
 	if r.Client.ServiceContent.CryptoManager == nil {
 		return "", errors.New("this vCenter has no key manager")
 	}
-	res, err := methods.GenerateKey(ctx, r.Client, &types.GenerateKey{
+	req := &types.GenerateKey{
 		This: *r.Client.ServiceContent.CryptoManager, KeyProvider: &types.KeyProviderId{Id: e.Provider},
 		Spec: &types.CryptoManagerKmipCustomAttributeSpec{Attributes: []types.KeyValue{{Key: JobAttribute, Value: e.Job}}},
-	})
+	}
+	res, err := methods.GenerateKey(ctx, r.Client, req)
+	if err != nil && fault.Is(err, &types.InvalidRequest{}) { // it has not understood it: no key was made
+		req.Spec = nil
+		res, err = methods.GenerateKey(ctx, r.Client, req)
+	}
 	if err != nil {
 		return "", fmt.Errorf("making a key: %w: %w", errUnsure, err)
 	}

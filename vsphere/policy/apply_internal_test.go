@@ -16,6 +16,8 @@ import (
 
 	"github.com/vmware/govmomi"
 	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/keyreeve/keyreeve/internal/durable"
@@ -432,5 +434,26 @@ func TestAnotherJobForgetsNoKey(t *testing.T) {
 	}
 	if got := l.Unfinished("v"); len(got) != 1 || got[0].Key != "k" {
 		t.Errorf("known are %+v", got)
+	}
+}
+
+// older is a vCenter of before 8.0.1, which does not know attributes of keys.
+type older struct{ soap.RoundTripper }
+
+func (o older) RoundTrip(ctx context.Context, req, res soap.HasFault) error {
+	if body, ok := req.(*methods.GenerateKeyBody); ok && body.Req.Spec != nil {
+		f := &soap.Fault{Code: "ClientFaultCode", String: "Unexpected element tag \"spec\" seen"}
+		f.Detail.Fault = types.InvalidRequest{}
+		return soap.WrapSoapFault(f)
+	}
+	return o.RoundTripper.RoundTrip(ctx, req, res)
+}
+
+func TestKeyOfAnOlderVCenter(t *testing.T) {
+	r := newRig(t, 1)
+	r.rule("*_VM0")
+	r.vim.Client.RoundTripper = older{r.vim.Client.RoundTripper}
+	if _, err := r.run(nil, nil); err != nil || len(r.last) != 1 || r.last[0].Err != nil {
+		t.Errorf("%v, %+v", err, r.last)
 	}
 }

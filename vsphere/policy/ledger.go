@@ -197,7 +197,9 @@ func (l *Ledger) Unfinished(vcenter string) (list []Entry) {
 			list = append(list, e)
 		}
 	}
-	slices.SortFunc(list, func(a, b Entry) int { return cmp.Or(strings.Compare(a.Ref, b.Ref), strings.Compare(a.Provider, b.Provider)) })
+	slices.SortFunc(list, func(a, b Entry) int {
+		return cmp.Or(strings.Compare(a.Ref, b.Ref), strings.Compare(a.Provider, b.Provider))
+	})
 	return list
 }
 
