@@ -57,6 +57,7 @@ type Applier struct {
 	Progress func(Action, int)
 	Metrics  *Metrics
 
+	keys map[string]KeyFact // that the key server has; nil: not known
 	step func(string) error // tests end a run with it
 }
 
@@ -300,7 +301,8 @@ func (r *run) progress(action Action) progress.SinkFunc {
 
 // key sees to it that the job has a key: the one that it had, the one that was
 // made and not noted, or a new one. One that the machine has already is none to
-// recrypt it with.
+// recrypt it with, and one that the key server has lost or does not give out is
+// none for any machine: a host may still have it, and encrypt with it.
 func (r *run) key(ctx context.Context, e *Entry, config *types.VirtualMachineConfigInfo, again bool) (err error) {
 	now := inventory.Configured(config)
 	if again && e.Key == "" && r.FindKey != nil {
@@ -308,7 +310,7 @@ func (r *run) key(ctx context.Context, e *Entry, config *types.VirtualMachineCon
 			return fmt.Errorf("looking for the key of an earlier try: %w", err)
 		}
 	}
-	if slices.Contains(now.Keys(), inventory.Key{ID: e.Key, Provider: e.Provider}) {
+	if slices.Contains(now.Keys(), inventory.Key{ID: e.Key, Provider: e.Provider}) || e.Key != "" && r.spoilt(e.Key) {
 		e.Job, e.Key = rand.Text(), ""
 		if err := r.note(e, stepIntent, ""); err != nil {
 			return err
@@ -320,6 +322,13 @@ func (r *run) key(ctx context.Context, e *Entry, config *types.VirtualMachineCon
 		}
 	}
 	return r.note(e, stepKey, "")
+}
+
+// spoilt tells whether a key that was made in an earlier run is of no use any
+// more: the key server was asked since.
+func (r *run) spoilt(key string) bool {
+	fact, known := r.keys[key]
+	return r.keys != nil && (!known || fact.State != "Active" && fact.State != "Pre-Active")
 }
 
 func (r *run) generate(ctx context.Context, e *Entry) (string, error) {

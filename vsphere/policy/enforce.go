@@ -91,7 +91,7 @@ func (e *Enforcer) plan(ctx context.Context, t *tally) (*Plan, *inventory.Snapsh
 	if e.Only {
 		p.only(f.Demand)
 	}
-	p.jumped = jump(e.Policy, &p, &f) != "" || e.Policy.blind(s)
+	p.jumped, p.keys = jump(e.Policy, &p, &f) != "" || e.Policy.blind(s), f.Keys
 	return &p, s, nil
 }
 
@@ -105,6 +105,7 @@ func (p *Plan) only(refs []string) {
 // round does what the plan lets through.
 func (e *Enforcer) round(ctx context.Context, p *Plan, t *tally) error {
 	a := *e.Applier
+	a.keys = p.keys
 	a.Report = func(r Result) {
 		t.add(r)
 		if e.Applier.Report != nil {

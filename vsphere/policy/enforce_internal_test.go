@@ -238,3 +238,28 @@ func (r *rig) power(ref string, fn func(*object.VirtualMachine, context.Context)
 	r.must(err)
 	r.must(task.Wait(r.ctx))
 }
+
+// A key that was kept for the next try and is then destroyed, or lost with the key
+// server's store, is not used: a host may still have it.
+func TestSpoiltKeyIsNotUsed(t *testing.T) {
+	for _, facts := range []map[string]KeyFact{{}, {"dead": {State: "Destroyed"}}, {"dead": {State: "Compromised"}}, {"dead": {State: "Deactivated"}}} {
+		r := newRig(t, 1)
+		r.limits("{canary: 0}")
+		e, end := r.enforcer()
+		vm := r.snapshot()
+		r.must(e.Applier.Ledger.add(Entry{VCenter: vm.VCenter, Ref: vm.VMs[0].Ref, Op: EncryptOp, Provider: "keyreeve", Step: stepFailed, Job: "j", Key: "dead"}))
+		look := e.Look
+		e.Look = func(ctx context.Context) (*inventory.Snapshot, Facts, error) {
+			s, f, err := look(ctx)
+			f.Keys = facts
+			if k := s.VMs[0].Key.ID; k != "" {
+				f.Keys = map[string]KeyFact{k: {State: "Active"}}
+			}
+			return s, f, err
+		}
+		if _, err := e.Run(r.ctx); err != nil || len(r.last) != 1 || r.last[0].Key.ID == "dead" {
+			t.Errorf("%v: %v, %+v", facts, err, r.last)
+		}
+		end()
+	}
+}

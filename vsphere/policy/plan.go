@@ -79,7 +79,8 @@ type Plan struct {
 	Alarms    []Alarm   `json:"alarms"`    // by path
 	Selection Selection `json:"selection"` // what rules want encrypted
 
-	jumped bool // or what it is judged by was not read: it is no measure for the next one
+	jumped bool               // or what it is judged by was not read: it is no measure for the next one
+	keys   map[string]KeyFact // by which it was made
 }
 
 // A Selection is the machines that rules want encrypted, by Ref.
