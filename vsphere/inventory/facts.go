@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -237,7 +238,7 @@ func (r *Reader) readTasks(ctx context.Context, vms []VM) error {
 	}, func(_ types.ObjectContent, p props) {
 		state := get[types.TaskInfoState](p, "info.state")
 		if v := at[p.ref("info.entity")]; v != nil && (state == types.TaskInfoStateRunning || state == types.TaskInfoStateQueued) {
-			v.Busy = get[string](p, "info.descriptionId")
+			v.Busy = cmp.Or(get[string](p, "info.descriptionId"), "a task")
 		}
 	})
 }

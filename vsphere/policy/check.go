@@ -125,11 +125,12 @@ func (d *differ) alarms(v *inventory.VM) {
 	if why, on := d.path.machines[v.Ref]; on && len(keys) > 0 {
 		d.plan.alarm(path, KeyPathEncrypted, why)
 	}
+	own, w := ownKeys(v), d.p.wishes(v)
 	for _, k := range keys {
 		if r := d.missing(k); r != "" {
 			d.plan.alarm(path, r, k.String())
 		}
-		if w := d.p.wishes(v); strings.HasSuffix(d.f.Keys[k.ID].State, "Compromised") && w.rekey == nil {
+		if strings.HasSuffix(d.f.Keys[k.ID].State, "Compromised") && (w.rekey == nil || !slices.Contains(own, k)) {
 			d.plan.alarm(path, KeyCompromised, k.String())
 		}
 	}

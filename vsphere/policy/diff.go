@@ -130,7 +130,7 @@ func (d *differ) keys(v *inventory.VM, w wish, demanded bool) bool {
 	}
 	if w.encrypt != nil {
 		if a, because := d.lacking(v, w); a.Op != "" {
-			d.settle(v, a, append(because, d.contradiction(v, w)...))
+			d.settle(v, a, slices.Concat(because, d.contradiction(v, w), d.lost(v)))
 			return true
 		}
 	}
@@ -239,14 +239,17 @@ func (d *differ) stale(v *inventory.VM, w wish, demanded bool) (a Action, becaus
 			a.Disks = append(a.Disks, disk.Device)
 		}
 	}
-	return a, append(because, d.lost(own)...)
+	return a, append(because, d.lost(v)...)
 }
 
 // ownKeys are those of the home and the disks as they are now: what a recrypt
-// exchanges.
+// exchanges. What a disk is built on keeps its keys, as snapshots do: who took
+// those for a reason would recrypt the machine for ever.
 func ownKeys(v *inventory.VM) []inventory.Key {
-	bare := *v
-	bare.SnapshotKeys = nil
+	bare := inventory.VM{Key: v.Key}
+	for _, d := range v.Disks {
+		bare.Disks = append(bare.Disks, inventory.Disk{Key: d.Key})
+	}
 	return bare.Keys()
 }
 
@@ -283,9 +286,13 @@ func (d *differ) staleness(own []inventory.Key, w wish, demanded bool) (why stri
 	return why, because
 }
 
-// lost says which keys cannot be had: a recrypt needs the old one.
-func (d *differ) lost(own []inventory.Key) (because []Because) {
-	for _, k := range own {
+// lost says which keys of the home, the disks and what they are built on cannot
+// be had. A recrypt needs the old one; and a disk that is encrypted beside what is
+// lost is lost with it, while plain it can be saved.
+func (d *differ) lost(v *inventory.VM) (because []Because) {
+	bare := *v
+	bare.SnapshotKeys = nil
+	for _, k := range bare.Keys() {
 		if r := d.missing(k); r != "" {
 			because = append(because, Because{r, k.String()})
 		}

@@ -125,7 +125,7 @@ var reasons = map[Reason]struct {
 
 	KeyPathEncrypted: {true, "keys depend on this machine, and it needs a key to start: decrypt it in vCenter"},
 	MachineLocked:    {true, "bring its key back to the key server, then unlock it"},
-	KeyCompromised:   {true, "add rekey to its rule, or recrypt it on demand"},
+	KeyCompromised:   {true, "add rekey to its rule, or recrypt it on demand; delete the snapshots that need it"},
 	PolicyDiffers:    {true, "set the encrypting storage policy on it: vCenter shows it as not compliant"},
 	HomeOnly:         {false, "only its home is encrypted, as a vTPM makes it; no rule asks for its disks"},
 	HostKeyMissing:   {true, "restore the key of the host to the key server from a backup before the host reboots"},

@@ -136,6 +136,23 @@ var situations = []situation{
 	}, "alarm key-compromised"},
 	{"V3.5", "the key server does not have the key", func(w *world) { w.encrypted(day); delete(w.f.Keys, "k1") }, "alarm key-missing"},
 	{"V2.7", "missing, and asked to exchange it", func(w *world) { w.encrypted(day); delete(w.f.Keys, "k1"); w.f.Demand = []string{"vm-1"} }, "alarm key-missing; blocked rekey: key-missing"},
+	{"V3.5", "a disk was added, and the home's key is missing", func(w *world) {
+		w.encrypted(day)
+		w.vm.Disks = append(w.vm.Disks, inventory.Disk{Device: 2001, Label: "Hard disk 2", Datastore: "ds"})
+		delete(w.f.Keys, "k1")
+	}, "alarm key-missing; blocked encrypt: key-missing"},
+	{"V2.4", "what a disk is built on has an old key, which no recrypt exchanges", func(w *world) {
+		w.encrypted(day)
+		w.vm.Snapshots, w.vm.Disks[0].Layers, w.vm.Disks[0].Chain = 1, 1, []inventory.Key{w.key("k0", "Active", 400*day)}
+	}, ""},
+	{"V2.7", "what a disk is built on has a key that is missing", func(w *world) {
+		w.encrypted(366 * day)
+		w.vm.Snapshots, w.vm.Disks[0].Layers, w.vm.Disks[0].Chain = 1, 1, []inventory.Key{{ID: "k0", Provider: "keyreeve"}}
+	}, "alarm key-missing; blocked rekey: key-missing"},
+	{"V2.8", "what a disk is built on has a compromised key", func(w *world) {
+		w.encrypted(day)
+		w.vm.Snapshots, w.vm.Disks[0].Layers, w.vm.Disks[0].Chain = 1, 1, []inventory.Key{w.key("k0", "Compromised", day)}
+	}, "alarm key-compromised"},
 	{"V3.6", "the key is destroyed", func(w *world) { w.encrypted(day); w.key("k1", "Destroyed", day) }, "alarm key-destroyed"},
 	{"V3.6", "a snapshot needs a destroyed key", func(w *world) {
 		w.encrypted(day)
