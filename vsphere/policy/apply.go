@@ -58,6 +58,7 @@ type Applier struct {
 	Metrics  *Metrics
 
 	keys map[string]KeyFact // that the key server has; nil: not known
+	over func() bool        // tells that no more is to be begun; nil: never
 	step func(string) error // tests end a run with it
 }
 
@@ -116,7 +117,7 @@ func (r *run) next(ctx context.Context) (Action, bool) {
 		if r.stop == nil {
 			r.stop = ctx.Err()
 		}
-		if r.stop != nil || len(r.left) == 0 {
+		if r.stop != nil || len(r.left) == 0 || r.over != nil && r.over() {
 			return Action{}, false
 		}
 		if i := slices.IndexFunc(r.left, r.fits); i >= 0 {

@@ -4,17 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/keyreeve/keyreeve/vsphere/inventory"
 )
 
 // An Enforcer brings a vCenter to its policy, in rounds: each looks afresh,
 // plans, and does what the plan lets through, so that the canaries are verified
-// before the others follow, and what somebody changes meanwhile counts. All
-// fields but Confirm, Changes and Only are needed.
+// before the others follow, and what somebody changes meanwhile counts. A round
+// begins nothing more when it has lasted for roundTime, the window is over, or
+// the pause file is there. All fields but Confirm, Changes and Only are needed.
 type Enforcer struct {
 	Policy  *Policy
 	Applier *Applier
@@ -34,12 +38,21 @@ type tally struct {
 	tried  int
 	proven int               // since the last round
 	failed map[string]string // by Ref: why
+	done   map[string]int    // by Ref and operation: how often
 	stale  map[string]int    // by Ref: how often somebody had changed it since the plan
 }
 
 // staleTries is how often a machine is planned anew in one run because somebody
 // changes it.
 const staleTries = 3
+
+// doneTries is after how many changes of one kind that went well a machine is
+// left alone for the rest of the run: they have not had the effect that is wanted.
+const doneTries = 3
+
+// roundTime is how long a plan may be acted upon: meanwhile a machine may be
+// protected, and a backup lost.
+const roundTime = 5 * time.Minute
 
 // Plan compares, and changes nothing, not even what is remembered.
 func (e *Enforcer) Plan(ctx context.Context) (*Plan, error) {
@@ -51,8 +64,8 @@ func (e *Enforcer) Plan(ctx context.Context) (*Plan, error) {
 // returns that plan. A machine at which something fails is left alone for the
 // rest of the run; the error names how many those are. Run it again to go on.
 func (e *Enforcer) Run(ctx context.Context) (*Plan, error) {
-	t := &tally{failed: map[string]string{}, stale: map[string]int{}}
-	for {
+	t := &tally{failed: map[string]string{}, stale: map[string]int{}, done: map[string]int{}}
+	for idle := false; ; {
 		p, s, err := e.plan(ctx, t)
 		if err != nil {
 			return nil, err
@@ -60,10 +73,12 @@ func (e *Enforcer) Run(ctx context.Context) (*Plan, error) {
 		if err := e.remember(p, s, t); err != nil {
 			return p, err
 		}
-		if len(p.Actions) == 0 {
+		if len(p.Actions) == 0 || idle {
 			return p, t.problem()
 		}
+		tried := t.tried
 		err = e.round(ctx, p, t)
+		idle = t.tried == tried
 		if err = errors.Join(err, e.remember(p, s, t)); err != nil {
 			return p, err
 		}
@@ -104,8 +119,12 @@ func (p *Plan) only(refs []string) {
 
 // round does what the plan lets through.
 func (e *Enforcer) round(ctx context.Context, p *Plan, t *tally) error {
-	a := *e.Applier
+	a, began := *e.Applier, e.Applier.Now()
 	a.keys = p.keys
+	a.over = func() bool {
+		now := a.Now()
+		return now.Sub(began) >= roundTime || !e.Policy.inWindow(now) || e.Policy.paused()
+	}
 	a.Report = func(r Result) {
 		t.add(r)
 		if e.Applier.Report != nil {
@@ -113,6 +132,16 @@ func (e *Enforcer) round(ctx context.Context, p *Plan, t *tally) error {
 		}
 	}
 	return a.Apply(ctx, p)
+}
+
+// paused tells whether somebody put the pause file there since the plan was made.
+// One that cannot be read pauses, too.
+func (p *Policy) paused() bool {
+	if p.PauseFile == "" {
+		return false
+	}
+	_, err := os.Stat(p.PauseFile)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 func (t *tally) add(r Result) {
@@ -124,11 +153,16 @@ func (t *tally) add(r Result) {
 			return
 		}
 	}
-	switch {
-	case r.Err != nil:
+	if r.Err != nil {
 		t.failed[r.Action.Ref] = r.Err.Error()
-	case r.Action.Op.usesKeys():
+		return
+	}
+	if r.Action.Op.usesKeys() {
 		t.proven++
+	}
+	what := r.Action.Ref + " " + string(r.Action.Op)
+	if t.done[what]++; t.done[what] == doneTries { // or it would get keys until the limit
+		t.failed[r.Action.Ref] = fmt.Sprintf("%s of %s was done %d times, and was asked for again each time", r.Action.Op, r.Action.Path, doneTries)
 	}
 }
 

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -261,5 +262,62 @@ func TestSpoiltKeyIsNotUsed(t *testing.T) {
 			t.Errorf("%v: %v, %+v", facts, err, r.last)
 		}
 		end()
+	}
+}
+
+// No machine is begun once the window is over, or somebody has paused, or the plan
+// is old: then it is planned anew.
+func TestRoundEnds(t *testing.T) {
+	pause := filepath.Join(t.TempDir(), "pause")
+	r := newRig(t, 5)
+	for _, tc := range []struct {
+		name      string
+		meanwhile func(clock *time.Time) // while the first machine is worked on
+		done      int                    // machines in the run
+		rounds    int
+	}{
+		{"the window is over", func(clock *time.Time) { *clock = clock.Add(2 * time.Hour) }, 1, 2},
+		{"paused", func(*time.Time) { r.must(os.WriteFile(pause, nil, 0o600)) }, 1, 2},
+		{"the plan is old", func(clock *time.Time) { *clock = clock.Add(roundTime) }, 3, 3},
+	} {
+		r.limits("{canary: 0, changes: 100, workers: 1}\n  windows: ['thu 12:00-13:00']\n  pauseFile: " + pause)
+		clock := now
+		e, end := r.enforcer()
+		e.Applier.Now = func() time.Time { return clock }
+		rounds, look := 0, e.Look
+		e.Look = func(ctx context.Context) (*inventory.Snapshot, Facts, error) {
+			s, f, err := look(ctx)
+			rounds++
+			if f.Now = clock; e.Policy.paused() {
+				f.Paused = "yes"
+			}
+			return s, f, err
+		}
+		first := true
+		e.Applier.step = func(at string) error {
+			if first && at == stepTask {
+				first = false
+				tc.meanwhile(&clock)
+			}
+			return nil
+		}
+		p, err := e.Run(r.ctx)
+		r.must(err)
+		if len(r.last) != tc.done || rounds != tc.rounds {
+			t.Errorf("%s: %d machines in %d rounds, want %d in %d: %s", tc.name, len(r.last), rounds, tc.done, tc.rounds, p.Summary())
+		}
+		end()
+		_ = os.Remove(pause)
+	}
+}
+
+// A change that has no effect is not made for ever.
+func TestDoneAgainIsAFailure(t *testing.T) {
+	ty := &tally{failed: map[string]string{}, stale: map[string]int{}, done: map[string]int{}}
+	for i, op := range []Op{ShallowOp, ShallowOp, DeepOp, ShallowOp} {
+		ty.add(Result{Action: Action{Ref: "vm-1", Op: op}})
+		if (ty.failed["vm-1"] != "") != (i == 3) {
+			t.Errorf("after %d: %v", i, ty.failed)
+		}
 	}
 }
