@@ -16,6 +16,7 @@ import (
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/progress"
+	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/keyreeve/keyreeve/vsphere/inventory"
@@ -184,18 +185,20 @@ func (a *Applier) at(step string) error {
 
 // do carries out one action: every step is in the ledger before the next.
 func (r *run) do(ctx context.Context, action Action) (key inventory.Key, err error) {
-	if action.Op.usesKeys() && r.Healthy != nil {
-		if err := r.Healthy(ctx); err != nil {
-			return key, fmt.Errorf("%w: the key server or its provider is not well: %w", errEnd, err)
-		}
+	if err := r.well(ctx, action.Op); err != nil {
+		return key, err
 	}
 	before, again := r.Ledger.Open(r.vcenter, action.Ref, action.Provider)
+	again = again && before.Step != stepDone // that was only to be started
 	e, err := r.begin(action, before, again)
 	if err != nil {
 		return key, err
 	}
 	if done := again && before.Op == action.Op && r.adopt(ctx, &action, before); !done {
 		err = r.carryOut(ctx, action, &e, again)
+	}
+	if e.Off && !errors.Is(err, errStillOn) {
+		err = errors.Join(err, r.start(ctx, &e))
 	}
 	if errors.Is(err, errEnd) {
 		return key, err
@@ -210,11 +213,22 @@ func (r *run) do(ctx context.Context, action Action) (key inventory.Key, err err
 	return inventory.Key{ID: e.Key, Provider: e.Provider}, r.note(&e, stepDone, "")
 }
 
+// well asks whether the key server and its provider are, where keys are needed.
+func (r *run) well(ctx context.Context, op Op) error {
+	if !op.usesKeys() || r.Healthy == nil {
+		return nil
+	}
+	if err := r.Healthy(ctx); err != nil {
+		return fmt.Errorf("%w: the key server or its provider is not well: %w", errEnd, err)
+	}
+	return nil
+}
+
 // begin goes on with the job of the machine that was not done, if it is of the
 // same provider: its key was made for this machine.
 func (r *run) begin(action Action, before Entry, again bool) (e Entry, err error) {
 	if e = before; !again {
-		e = Entry{Job: rand.Text(), VCenter: r.vcenter, Ref: action.Ref, Provider: action.Provider}
+		e = Entry{Job: rand.Text(), VCenter: r.vcenter, Ref: action.Ref, Provider: action.Provider, Off: before.Off}
 	}
 	e.Path, e.Op, e.Task = action.Path, action.Op, ""
 	return e, r.note(&e, stepIntent, "")
@@ -243,19 +257,23 @@ func (a *Applier) note(e *Entry, step, problem string) error {
 
 func (r *run) carryOut(ctx context.Context, action Action, e *Entry, again bool) (err error) {
 	vm := object.NewVirtualMachine(r.Client, types.ManagedObjectReference{Type: "VirtualMachine", Value: action.Ref})
-	if action.ShutDown {
-		start, err := r.shutDown(ctx, vm)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, start()) }()
-	}
 	m, err := read(ctx, vm)
 	if err != nil {
 		return err
 	}
-	if !action.ShutDown && action.ChangeVersion != "" && m.Config.ChangeVersion != action.ChangeVersion {
+	if action.ChangeVersion != "" && m.Config.ChangeVersion != action.ChangeVersion || action.Instance != "" && m.Config.InstanceUuid != action.Instance {
 		return ErrChanged
+	}
+	if action.ShutDown {
+		if err := r.shutDown(ctx, vm, e); err != nil {
+			return err
+		}
+		if err := r.well(ctx, action.Op); err != nil { // that took its time
+			return err
+		}
+		if m, err = read(ctx, vm); err != nil {
+			return err
+		}
 	}
 	if action.Op.usesKeys() {
 		if err := r.key(ctx, e, m.Config, again); err != nil {
@@ -354,30 +372,51 @@ func (r *run) generate(ctx context.Context, e *Entry) (string, error) {
 	return res.Returnval.KeyId.KeyId, r.at("generated")
 }
 
-// shutDown has the guest shut down, and returns what starts it again.
-func (r *run) shutDown(ctx context.Context, vm *object.VirtualMachine) (start func() error, err error) {
-	if err := vm.ShutdownGuest(ctx); err != nil {
-		return nil, fmt.Errorf("shutting down: %w", err)
+// shutDown has the guest shut down. That it is to be started again is in the
+// ledger before: whoever is killed meanwhile leaves no machine off for ever.
+func (r *run) shutDown(ctx context.Context, vm *object.VirtualMachine, e *Entry) error {
+	e.Off = true
+	if err := r.note(e, stepIntent, ""); err != nil {
+		return err
+	}
+	if err := vm.ShutdownGuest(ctx); soap.IsSoapFault(err) {
+		e.Off = false // it was not begun
+		return fmt.Errorf("shutting down: %w", err)
+	} else if err != nil {
+		return fmt.Errorf("shutting down: %w: %w", errStillOn, err)
 	}
 	limited, cancel := context.WithTimeout(ctx, shutDownTime)
 	defer cancel()
 	if err := vm.WaitForPowerState(limited, types.VirtualMachinePowerStatePoweredOff); err != nil {
-		return nil, fmt.Errorf("waiting until it is shut down: %w", err)
+		return fmt.Errorf("waiting until it is shut down: %w: %w", errStillOn, err)
 	}
-	return func() error {
-		task, err := vm.PowerOn(context.WithoutCancel(ctx))
-		if err == nil {
-			err = task.Wait(context.WithoutCancel(ctx))
-		}
-		if err != nil {
-			return fmt.Errorf("starting it again: %w", err)
-		}
-		return nil
-	}, nil
+	return nil
 }
 
-// shutDownTime is how long a guest may take to shut down.
-const shutDownTime = 10 * time.Minute
+// start starts a machine that was shut down for a job, unless it is on.
+func (a *Applier) start(ctx context.Context, e *Entry) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTime)
+	defer cancel()
+	task, err := object.NewVirtualMachine(a.Client, types.ManagedObjectReference{Type: "VirtualMachine", Value: e.Ref}).PowerOn(ctx)
+	if err == nil {
+		err = task.Wait(ctx)
+	}
+	var state *types.InvalidPowerState
+	if _, ok := fault.As(err, &state); err != nil && (!ok || state.ExistingState != types.VirtualMachinePowerStatePoweredOn) {
+		return fmt.Errorf("starting it again: %w", err)
+	}
+	e.Off = false
+	return a.note(e, e.Step, e.Problem)
+}
+
+// errStillOn: a guest was told to shut down, and has not done so yet. To start it
+// is for later.
+var errStillOn = errors.New("it is not off yet")
+
+const (
+	shutDownTime = 10 * time.Minute // that a guest may take to shut down
+	startTime    = 5 * time.Minute  // that vCenter may take to power a machine on
+)
 
 func read(ctx context.Context, vm *object.VirtualMachine) (m mo.VirtualMachine, err error) {
 	err = property.DefaultCollector(vm.Client()).RetrieveOne(ctx, vm.Reference(), []string{"config"}, &m)

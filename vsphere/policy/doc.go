@@ -32,8 +32,9 @@
 // An Applier judges nothing. Of each job the intent, the key and the task are
 // in the Ledger, synced, before the next step; what was done is read back from
 // every disk. A key belongs to one machine from before it is used: a try that
-// failed or was killed leaves it to the next, so that none is orphaned. Only
-// what was planned is retried, by planning it anew.
+// failed or was killed leaves it to the next, so that none is orphaned. So is
+// that a machine was shut down, and is to be started again. Only what was planned
+// is retried, by planning it anew.
 //
 // # What is trusted
 //

@@ -65,10 +65,15 @@ func (e *Enforcer) Plan(ctx context.Context) (*Plan, error) {
 // rest of the run; the error names how many those are. Run it again to go on.
 func (e *Enforcer) Run(ctx context.Context) (*Plan, error) {
 	t := &tally{failed: map[string]string{}, stale: map[string]int{}, done: map[string]int{}}
-	for idle := false; ; {
+	for first, idle := true, false; ; first = false {
 		p, s, err := e.plan(ctx, t)
 		if err != nil {
 			return nil, err
+		}
+		if first {
+			if err := e.restart(ctx, p, s, t); err != nil {
+				return p, err
+			}
 		}
 		if err := e.remember(p, s, t); err != nil {
 			return p, err
@@ -133,6 +138,44 @@ func (e *Enforcer) round(ctx context.Context, p *Plan, t *tally) error {
 	}
 	return a.Apply(ctx, p)
 }
+
+// restart starts the machines that an earlier run shut down, and did not live to
+// start, also outside of windows: they were on. What is to be changed now is
+// started after that.
+func (e *Enforcer) restart(ctx context.Context, p *Plan, s *inventory.Snapshot, t *tally) error {
+	if e.Policy.paused() {
+		return nil
+	}
+	for _, job := range e.Applier.Ledger.Unfinished(s.VCenter) {
+		if !job.Off {
+			continue
+		}
+		i := slices.IndexFunc(s.VMs, func(v inventory.VM) bool { return v.Ref == job.Ref })
+		if i < 0 || slices.ContainsFunc(p.Actions, func(a Action) bool { return a.Ref == job.Ref }) {
+			continue
+		}
+		v, err := &s.VMs[i], ctx.Err()
+		switch {
+		case err != nil:
+		case v.Power == "poweredOff" && v.Busy == "":
+			err = e.Applier.start(ctx, &job)
+		case v.Power == "poweredOn" && e.Applier.Now().Sub(job.Time) > guestTime:
+			job.Off = false
+			err = e.Applier.note(&job, job.Step, job.Problem)
+		}
+		switch {
+		case err != nil && (errors.Is(err, errEnd) || ctx.Err() != nil):
+			return err
+		case err != nil:
+			t.failed[job.Ref] = fmt.Sprintf("%s, which was shut down for %s: %v", job.Path, job.Op, err)
+		}
+	}
+	return nil
+}
+
+// guestTime is after how long a machine that is on is not one any more whose guest
+// was told to shut down and is still at it.
+const guestTime = time.Hour
 
 // paused tells whether somebody put the pause file there since the plan was made.
 // One that cannot be read pauses, too.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/keyreeve/keyreeve/internal/durable"
@@ -227,7 +228,12 @@ func TestBlindSelectionIsNotKept(t *testing.T) {
 	}
 	kept := &Selection{Refs: []string{"vm-1"}}
 	m.Of("vc").Selection = kept
-	e := &Enforcer{Policy: p, Memory: m, Look: func(context.Context) (*inventory.Snapshot, Facts, error) { return w.s, w.f, nil }}
+	l, err := OpenLedger(durable.OS, filepath.Join(t.TempDir(), "ledger"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	e := &Enforcer{Policy: p, Memory: m, Applier: &Applier{Ledger: l}, Look: func(context.Context) (*inventory.Snapshot, Facts, error) { return w.s, w.f, nil }}
 	if _, err := e.Run(t.Context()); err != nil || m.Of("vc").Selection != kept {
 		t.Errorf("%v, %+v", err, m.Of("vc"))
 	}
@@ -319,5 +325,147 @@ func TestDoneAgainIsAFailure(t *testing.T) {
 		if (ty.failed["vm-1"] != "") != (i == 3) {
 			t.Errorf("after %d: %v", i, ty.failed)
 		}
+	}
+}
+
+// shutting reads a policy that shuts machines down at any time of the day.
+func (r *rig) shutting(name string) {
+	r.Helper()
+	r.rule(name)
+	r.policy.ShutDown, r.policy.Windows = true, nil
+}
+
+func (r *rig) powers() (list []string) {
+	for _, v := range r.snapshot().VMs {
+		list = append(list, v.Power)
+	}
+	return list
+}
+
+// A machine that was shut down is started again: after the change, after a failure,
+// and by the next run when this one is killed, whether there is still something to
+// be done to it or not.
+func TestShutDownIsStartedAgain(t *testing.T) {
+	on := func(r *rig) {
+		if got := r.powers(); !slices.Equal(got, []string{"poweredOn"}) {
+			t.Errorf("afterwards it is %v", got)
+		}
+	}
+	start := func(t *testing.T) *rig {
+		r := newRig(t, 1)
+		r.shutting("*_VM0")
+		r.power(r.snapshot().VMs[0].Ref, (*object.VirtualMachine).PowerOn)
+		return r
+	}
+	run := func(r *rig, step func(string) error) error {
+		e, end := r.enforcer()
+		defer end()
+		e.Applier.step = step
+		_, err := e.Run(r.ctx)
+		return err
+	}
+	t.Run("done", func(t *testing.T) {
+		r := start(t)
+		r.must(run(r, nil))
+		if on(r); !r.snapshot().VMs[0].Encrypted() {
+			t.Error("it is plain")
+		}
+	})
+	t.Run("failed", func(t *testing.T) {
+		r := start(t)
+		r.policy.Limits.Failures = 1
+		err := run(r, func(at string) error {
+			if at == stepKey { // somebody starts it meanwhile
+				r.power(r.snapshot().VMs[0].Ref, (*object.VirtualMachine).PowerOn)
+			}
+			return nil
+		})
+		if on(r); err == nil {
+			t.Error("that went well")
+		}
+	})
+	for _, step := range []string{stepKey, stepTask, stepDone} {
+		for _, rule := range []string{"*_VM0", "none"} {
+			t.Run("killed at "+step+" and then the rule is for "+rule, func(t *testing.T) {
+				r := start(t)
+				vm := r.snapshot().VMs[0]
+				err := run(r, func(at string) error {
+					if at == step {
+						r.vim.Client.RoundTripper = dead{r.vim.Client.RoundTripper}
+						return errKilled
+					}
+					return nil
+				})
+				r.vim.Client.RoundTripper = r.vim.Client.RoundTripper.(dead).RoundTripper
+				if step != stepDone {
+					if got := r.powers(); !errors.Is(err, errKilled) || got[0] != "poweredOff" {
+						t.Fatalf("%v, %v", err, got)
+					}
+				}
+				r.shutting(rule)
+				for range 3 {
+					_ = run(r, nil) // its task may be under way
+				}
+				on(r)
+				l, err := OpenLedger(durable.OS, r.path)
+				r.must(err)
+				defer func() { r.must(l.Close()) }()
+				for _, e := range l.Unfinished(r.snapshot().VCenter) {
+					if e.Off {
+						t.Errorf("it is still to be started: %+v of %v", e, vm.Path)
+					}
+				}
+			})
+		}
+	}
+}
+
+// dead is the connection of an agent that is no more.
+type dead struct{ soap.RoundTripper }
+
+func (dead) RoundTrip(context.Context, soap.HasFault, soap.HasFault) error { return errKilled }
+
+// A guest that was told to shut down and is on still may go off any moment; an hour
+// later it will not, and what a person then does is the person's.
+func TestStillOnIsForgottenLater(t *testing.T) {
+	r := newRig(t, 1)
+	r.shutting("none")
+	v := r.snapshot().VMs[0]
+	r.power(v.Ref, (*object.VirtualMachine).PowerOn)
+	for _, tc := range []struct {
+		after time.Duration
+		off   string
+	}{{time.Minute, "poweredOn"}, {2 * time.Hour, "poweredOff"}} {
+		e, end := r.enforcer()
+		r.must(e.Applier.Ledger.add(Entry{VCenter: r.snapshot().VCenter, Ref: v.Ref, Op: EncryptOp, Provider: "keyreeve", Step: stepFailed, Off: true, Time: now}))
+		e.Applier.Now = func() time.Time { return now.Add(tc.after) }
+		_, err := e.Run(r.ctx)
+		r.must(err)
+		r.power(v.Ref, (*object.VirtualMachine).PowerOff)
+		_, err = e.Run(r.ctx)
+		r.must(err)
+		if got := r.powers()[0]; got != tc.off {
+			t.Errorf("after %v: %s", tc.after, got)
+		}
+		end()
+	}
+}
+
+// What somebody changed since the plan is not shut down.
+func TestChangedIsNotShutDown(t *testing.T) {
+	r := newRig(t, 1)
+	v := r.snapshot().VMs[0]
+	r.power(v.Ref, (*object.VirtualMachine).PowerOn)
+	r.policy = &Policy{Limits: Limits{Failures: 3}}
+	e, end := r.enforcer()
+	defer end()
+	var got []error
+	e.Applier.Report = func(res Result) { got = append(got, res.Err) }
+	for _, a := range []Action{{ChangeVersion: "0"}, {Instance: "another"}} {
+		a.Ref, a.Op, a.Provider, a.Home, a.ShutDown = v.Ref, EncryptOp, "keyreeve", true, true
+		r.must(e.Applier.Apply(r.ctx, &Plan{Actions: []Action{a}}))
+	}
+	if len(got) != 2 || !errors.Is(got[0], ErrChanged) || !errors.Is(got[1], ErrChanged) || r.powers()[0] != "poweredOn" {
+		t.Errorf("%v, %v", got, r.powers())
 	}
 }

@@ -40,6 +40,7 @@ type Entry struct {
 	Provider string    `json:"provider,omitempty"`
 	Key      string    `json:"key,omitempty"`
 	Task     string    `json:"task,omitempty"`
+	Off      bool      `json:"off,omitempty"` // it was shut down for this, and is to be started again
 	Problem  string    `json:"problem,omitempty"`
 }
 
@@ -142,7 +143,7 @@ func readLedger(path string) (*Ledger, error) {
 func (l *Ledger) Close() error { return l.file.Close() }
 
 func (l *Ledger) take(e Entry) {
-	if e.Step == stepDone || e.Step == stepFailed && e.Key == "" {
+	if !e.Off && (e.Step == stepDone || e.Step == stepFailed && e.Key == "") {
 		delete(l.open, slot(e.VCenter, e.Ref, e.Provider))
 		return
 	}
@@ -210,7 +211,7 @@ func (l *Ledger) Settle(s *inventory.Snapshot, now time.Time) error {
 	for _, e := range l.Unfinished(s.VCenter) {
 		i := slices.IndexFunc(s.VMs, func(v inventory.VM) bool { return v.Ref == e.Ref })
 		used := i >= 0 && slices.Contains(s.VMs[i].Keys(), inventory.Key{ID: e.Key, Provider: e.Provider})
-		if !used && e.Op.usesKeys() {
+		if !used && e.Op.usesKeys() || e.Step == stepDone { // that has to be started still
 			continue
 		}
 		e.Time, e.Step, e.Problem = now, stepDone, ""
