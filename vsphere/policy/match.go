@@ -151,7 +151,7 @@ func (t *Term) fits(v *inventory.VM) bool {
 
 func (t *Term) fitsValue(v *inventory.VM, value string) bool {
 	glob := func(s string) bool {
-		ok, _ := path.Match(value, s) // it was checked
+		ok, _ := path.Match(whole(value), whole(s)) // it was checked
 		return ok && s != ""
 	}
 	switch t.Kind {
@@ -176,6 +176,10 @@ func (t *Term) fitsValue(v *inventory.VM, value string) bool {
 	}
 	return false
 }
+
+// whole has no slash, at which path.Match would end what * stands for: one in a tag
+// or an attribute divides nothing.
+func whole(s string) string { return strings.ReplaceAll(s, "/", "\x00") }
 
 // hasAddress tells whether the guest has an address, or one in a network.
 func hasAddress(v *inventory.VM, want string) bool {

@@ -78,7 +78,7 @@ func TestRefusedFiles(t *testing.T) {
 
 func TestMatches(t *testing.T) {
 	v := machine("vm-1", "/DC0/vm/finance/eu/a-01")
-	v.Tags, v.Attributes, v.Pool, v.Addresses = []string{"data:secret", "env:prod"}, map[string]string{"owner": "finance"}, "/DC0/host/C0/Resources/gold", []string{"10.0.0.7"}
+	v.Tags, v.Attributes, v.Pool, v.Addresses = []string{"data:secret", "env:prod", "path:a/b"}, map[string]string{"owner": "finance", "app": "eu/shop"}, "/DC0/host/C0/Resources/gold", []string{"10.0.0.7"}
 	for match, want := range map[string]bool{
 		"{folder: /DC0/vm/finance/**}":                      true,
 		"{folder: /DC0/vm/finance/eu}":                      true,
@@ -96,6 +96,10 @@ func TestMatches(t *testing.T) {
 		"{tag: 'data:*'}":                                   true,
 		"{tag: 'dat:*'}":                                    false,
 		"{tag: ['x:y', 'env:prod']}":                        true,
+		"{tag: 'path:*'}":                                   true, // a slash in it is nothing special
+		"{tag: 'path:a/*'}":                                 true,
+		"{tag: 'path:a?b'}":                                 true,
+		"{attribute: {app: '*'}}":                           true,
 		"{cluster: C0}":                                     true,
 		"{pool: /DC0/host/C0/Resources/**}":                 true,
 		"{pool: /DC0/host/C0/Resources}":                    false,
