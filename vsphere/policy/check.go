@@ -17,6 +17,7 @@ func (d *differ) state(v *inventory.VM, op Op) (list []Because) {
 		}
 	}
 	add(d.protected(v), Protected, "")
+	add(d.unsure(v, op), MatchUnknown, "")
 	if op.usesKeys() {
 		why, on := d.path.machines[v.Ref]
 		add(on, OnKeyPath, why)
@@ -59,6 +60,24 @@ func (d *differ) hostState(h *inventory.Host, op Op) []Because {
 
 func (d *differ) protected(v *inventory.VM) bool {
 	return slices.ContainsFunc(d.p.Protect, func(m Match) bool { return m.Fits(v) })
+}
+
+// unsure: it is not known whether the machine is protected, or another rule's. It
+// is when it is off that it would be encrypted, and that it has no address.
+func (d *differ) unsure(v *inventory.VM, op Op) bool {
+	return slices.ContainsFunc(d.p.Protect, func(m Match) bool { return m.unsure(v) }) ||
+		slices.ContainsFunc(d.p.Rules, func(r Rule) bool { return r.has(op) && r.Match.unsure(v) })
+}
+
+// has tells whether a rule has the facet that asks for an operation.
+func (r *Rule) has(op Op) bool {
+	switch op {
+	case EncryptOp:
+		return r.Encrypt != nil
+	case VMotionOp:
+		return r.VMotion != nil
+	}
+	return r.Rekey != nil
 }
 
 // parts is what of the disks that an operation is about is in its way. It notes

@@ -133,16 +133,37 @@ func prefix(s string) (netip.Prefix, error) {
 }
 
 // Fits tells whether a machine is one of those.
-func (m *Match) Fits(v *inventory.VM) bool {
+func (m *Match) Fits(v *inventory.VM) bool { return m.fits(v, false, false) }
+
+// unsure tells whether that hangs on what is not known of the machine.
+func (m *Match) unsure(v *inventory.VM) bool {
+	return m.fits(v, true, false) && !m.fits(v, false, true)
+}
+
+// fits takes what is not known of a machine as unknown says, and below a not as
+// denied says.
+func (m *Match) fits(v *inventory.VM, unknown, denied bool) bool {
 	for _, t := range m.Terms {
-		if !t.fits(v) {
+		if is := t.known(v) && t.fits(v) || !t.known(v) && unknown; !is {
 			return false
 		}
 	}
-	if m.Not != nil && m.Not.Fits(v) {
+	if m.Not != nil && m.Not.fits(v, denied, unknown) {
 		return false
 	}
-	return len(m.Any) == 0 || slices.ContainsFunc(m.Any, func(sub Match) bool { return sub.Fits(v) })
+	return len(m.Any) == 0 || slices.ContainsFunc(m.Any, func(sub Match) bool { return sub.fits(v, unknown, denied) })
+}
+
+// known tells whether it is known what a machine has of a term's kind. One that is
+// off has no addresses, and the account may not see its pool.
+func (t *Term) known(v *inventory.VM) bool {
+	switch t.Kind {
+	case Address:
+		return len(v.Addresses) > 0
+	case Pool:
+		return v.Pool != "" || v.Template
+	}
+	return true
 }
 
 func (t *Term) fits(v *inventory.VM) bool {

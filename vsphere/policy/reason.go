@@ -7,6 +7,7 @@ type Reason string
 // What of the machine itself is in the way.
 const (
 	Protected      Reason = "protected"
+	MatchUnknown   Reason = "match-unknown"
 	OnKeyPath      Reason = "key-path"
 	Template       Reason = "template"
 	Unreadable     Reason = "unreadable"
@@ -75,6 +76,7 @@ var reasons = map[Reason]struct {
 	todo   string
 }{
 	Protected:      {true, "the policy protects it; take it out of protect, or out of the rule"},
+	MatchUnknown:   {true, "protect or a rule goes by its addresses or its pool, which are not known: what is off has none; go by name, path, tag or uuid there"},
 	OnKeyPath:      {true, "keys depend on this machine: it is never encrypted; leave it out of the rule"},
 	Template:       {true, "make it a machine, and a template again afterwards"},
 	Unreadable:     {true, "see in vCenter why its configuration cannot be read"},

@@ -176,6 +176,18 @@ var situations = []situation{
 	}, ""},
 	{"S4.2", "on demand", func(w *world) { w.encrypted(day); w.f.Demand = []string{"vm-1"} }, "do rekey"},
 	{"S4.2", "deep, on demand", func(w *world) { w.encrypted(day); w.f.Demand, w.f.DemandDeep = []string{"vm-1"}, true }, "do rekey-deep"},
+	{"S4.6.1", "protected by its address, and off", func(w *world) { w.add("  protect: [{address: 10.0.0.7}]\n") }, "blocked encrypt: match-unknown"},
+	{"S4.6.1", "protected by its address, or its name", func(w *world) { w.add("  protect: [{name: a}, {address: 10.0.0.7}]\n") }, "blocked encrypt: protected, match-unknown"},
+	{"S4.6.1", "another is protected by address and name", func(w *world) { w.add("  protect: [{address: 10.0.0.7, name: b}]\n") }, "do encrypt"},
+	{"S4.6.1", "protected by an address that it has not", func(w *world) {
+		w.vm.Addresses = []string{"10.0.0.8"}
+		w.add("  protect: [{address: 10.0.0.7}]\n")
+	}, "do encrypt"},
+	{"S4.6.1", "left out by its address, and off", func(w *world) {
+		w.replace("{folder: /DC0/vm/finance/**}", "{folder: /DC0/vm/finance/**, not: {address: 10.0.0.0/24}}")
+	}, "blocked encrypt: match-unknown"},
+	{"S4.6.1", "its pool may not be seen", func(w *world) { w.add("  protect: [{pool: /DC0/host/C0/Resources/gold}]\n") }, "blocked encrypt: match-unknown"},
+	{"S4.6.1", "a rule about vMotion goes by addresses", func(w *world) { w.replace("{folder: /DC0/vm/plain/**}", "{address: 10.0.0.7}") }, "do encrypt"},
 	{"S4.4", "on demand, and protected", func(w *world) {
 		w.encrypted(day)
 		w.f.Demand = []string{"vm-1"}
