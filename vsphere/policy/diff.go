@@ -25,17 +25,22 @@ type differ struct {
 
 func newDiffer(p *Policy, s *inventory.Snapshot, f *Facts) *differ {
 	d := &differ{p: p, s: s, f: f, path: findKeyPath(p, s, f), hosts: make(map[string]*inventory.Host, len(s.Hosts)),
-		stores: make(map[string]*inventory.Datastore, len(s.Datastores)), demanded: make(map[string]bool, len(f.Demand))}
+		stores: make(map[string]*inventory.Datastore, len(s.Datastores)), demanded: setOf(f.Demand)}
 	for i := range s.Hosts {
 		d.hosts[s.Hosts[i].Ref] = &s.Hosts[i]
 	}
 	for i := range s.Datastores {
 		d.stores[s.Datastores[i].Name] = &s.Datastores[i]
 	}
-	for _, ref := range f.Demand {
-		d.demanded[ref] = true
-	}
 	return d
+}
+
+func setOf(refs []string) map[string]bool {
+	set := make(map[string]bool, len(refs))
+	for _, ref := range refs {
+		set[ref] = true
+	}
+	return set
 }
 
 // Diff says what each machine lacks, and what of its own keeps it from being

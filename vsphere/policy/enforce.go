@@ -117,8 +117,9 @@ func (e *Enforcer) plan(ctx context.Context, t *tally) (*Plan, *inventory.Snapsh
 
 // only keeps of a plan what is about these machines.
 func (p *Plan) only(refs []string) {
-	p.Actions = slices.DeleteFunc(p.Actions, func(a Action) bool { return !slices.Contains(refs, a.Ref) })
-	p.Held = slices.DeleteFunc(p.Held, func(h Held) bool { return !slices.Contains(refs, h.Ref) })
+	wanted := setOf(refs)
+	p.Actions = slices.DeleteFunc(p.Actions, func(a Action) bool { return !wanted[a.Ref] })
+	p.Held = slices.DeleteFunc(p.Held, func(h Held) bool { return !wanted[h.Ref] })
 	p.Alarms = nil
 }
 

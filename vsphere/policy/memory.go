@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"slices"
 
 	"github.com/keyreeve/keyreeve/internal/durable"
 	"github.com/keyreeve/keyreeve/vsphere/inventory"
@@ -99,7 +98,8 @@ func NewDemand(s *inventory.Snapshot, deep bool, wanted func(*inventory.VM) bool
 
 // keep forgets the machines that are done with.
 func (d *Demand) keep(left []string) {
-	maps.DeleteFunc(d.Machines, func(ref string, _ []inventory.Key) bool { return !slices.Contains(left, ref) })
+	stays := setOf(left)
+	maps.DeleteFunc(d.Machines, func(ref string, _ []inventory.Key) bool { return !stays[ref] })
 }
 
 // left are the machines that have a key still that was to go, by Ref in the
