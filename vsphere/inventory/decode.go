@@ -21,6 +21,13 @@ func propsOf(o types.ObjectContent) props {
 	return p
 }
 
+// hidden tells whether one of some properties is there and may not be read. What
+// is not set is absent, too, and is in no such list: a key that is hidden is not
+// none.
+func hidden(o types.ObjectContent, names ...string) bool {
+	return slices.ContainsFunc(o.MissingSet, func(m types.MissingProperty) bool { return slices.Contains(names, m.Path) })
+}
+
 // get returns a property; the zero value if there is none.
 func get[T any](p props, name string) T {
 	v, _ := p[name].(T)
@@ -53,7 +60,7 @@ func vmOf(o types.ObjectContent, t *tree) VM {
 	v := VM{
 		Ref: o.Obj.Value, Name: get[string](p, "name"), Path: t.vmPath(p), File: get[string](p, "summary.config.vmPathName"),
 		BIOS: get[string](p, "summary.config.uuid"), Instance: get[string](p, "summary.config.instanceUuid"),
-		Readable:   p.has("config.uuid") && p.has("config.hardware.device"),
+		Readable:   p.has("config.uuid") && p.has("config.hardware.device") && !hidden(o, "config.keyId", "snapshot"),
 		Locked:     get[string](p, "runtime.cryptoState") == string(types.VirtualMachineCryptoStateLocked),
 		Connection: string(get[types.VirtualMachineConnectionState](p, "runtime.connectionState")),
 		Power:      string(get[types.VirtualMachinePowerState](p, "runtime.powerState")),

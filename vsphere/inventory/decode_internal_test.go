@@ -109,6 +109,31 @@ func TestMachineWithoutConfiguration(t *testing.T) {
 	}
 }
 
+// Nor what the account may not see: a report would release the key.
+func TestHiddenKeyIsNotNone(t *testing.T) {
+	set := func(kind string, hidden string, values ...types.DynamicProperty) types.ObjectContent {
+		o := types.ObjectContent{Obj: types.ManagedObjectReference{Type: kind, Value: "1"}, PropSet: values}
+		if hidden != "" {
+			o.MissingSet = []types.MissingProperty{{Path: hidden, Fault: types.LocalizedMethodFault{Fault: &types.NoPermission{}}}}
+		}
+		return o
+	}
+	for property, whole := range map[string]bool{"": true, "guest.net": true, "config.keyId": false, "snapshot": false} {
+		v := vmOf(set("VirtualMachine", property, types.DynamicProperty{Name: "runtime.connectionState", Val: types.VirtualMachineConnectionStateConnected},
+			types.DynamicProperty{Name: "config.uuid", Val: "u"}, types.DynamicProperty{Name: "config.hardware.device", Val: types.ArrayOfVirtualDevice{}}), newTree("root"))
+		if (v.unseen() == "") != whole {
+			t.Errorf("the machine's %q is hidden: %q", property, v.unseen())
+		}
+	}
+	for property, whole := range map[string]bool{"": true, "hardware.systemInfo.uuid": true, "runtime.cryptoKeyId": false} {
+		o := set("HostSystem", property, types.DynamicProperty{Name: "runtime.connectionState", Val: types.HostSystemConnectionStateConnected})
+		s := Snapshot{Hosts: []Host{hostOf(o, propsOf(o), newTree("root"))}}
+		if s.judge(); (len(s.Partial) == 0) != whole {
+			t.Errorf("the host's %q is hidden: %q", property, s.Partial)
+		}
+	}
+}
+
 func TestReasonsAreBounded(t *testing.T) {
 	s := Snapshot{VMs: make([]VM, 1000)}
 	if s.judge(); len(s.Partial) != maxReasons+1 || s.Partial[maxReasons] != "and 940 more" {

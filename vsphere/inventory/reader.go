@@ -223,7 +223,7 @@ func (c *collecting) snapshotsOf(ctx context.Context, vms []VM) error {
 	}
 	for chunk := range slices.Chunk(refs, pageSize) {
 		err := c.each(ctx, objects([]string{"config.keyId", "config.hardware.device"}, chunk...), func(o types.ObjectContent, p props) {
-			if v := owner[o.Obj.Value]; v != nil && p.has("config.hardware.device") {
+			if v := owner[o.Obj.Value]; v != nil && p.has("config.hardware.device") && !hidden(o, "config.keyId") {
 				v.snapshotKeys(p)
 				delete(owner, o.Obj.Value)
 			}

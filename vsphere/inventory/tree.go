@@ -105,7 +105,7 @@ func hostOf(o types.ObjectContent, p props, t *tree) Host {
 	}
 	supported, said := p["capability.cryptoSupported"].(bool)
 	h.Incapable = said && !supported
-	if h.Connection == "" {
+	if h.Connection == "" || hidden(o, "runtime.cryptoKeyId") {
 		h.Connection = "not readable"
 	}
 	return h
