@@ -257,6 +257,55 @@ func TestSnapshotsKeepTheirKeys(t *testing.T) {
 	}
 }
 
+// Whatever policies judge by and the watch looks at is news when it happened between
+// the snapshot and the watch.
+func TestWatchSeesWhatHappenedBefore(t *testing.T) {
+	for name, change := range map[string]func(r *rig, vm *object.VirtualMachine) error{
+		"moved": func(r *rig, vm *object.VirtualMachine) error {
+			folder, err := find.NewFinder(r.vim.Client).Folder(r.ctx, "/DC0/vm")
+			r.must(err)
+			sub, err := folder.CreateFolder(r.ctx, "secret")
+			r.must(err)
+			task, err := sub.MoveInto(r.ctx, []types.ManagedObjectReference{vm.Reference()})
+			r.must(err)
+			return task.Wait(r.ctx)
+		},
+		"an attribute": func(r *rig, vm *object.VirtualMachine) error {
+			m, err := object.GetCustomFieldsManager(r.vim.Client)
+			r.must(err)
+			key, err := m.FindKey(r.ctx, "owner")
+			r.must(err)
+			return m.Set(r.ctx, vm.Reference(), key, "finance")
+		},
+		"a snapshot": func(r *rig, vm *object.VirtualMachine) error {
+			task, err := vm.CreateSnapshot(r.ctx, "before", "", false, false)
+			r.must(err)
+			return task.Wait(r.ctx)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, vspheretest.Options{VMs: 2})
+			m, err := object.GetCustomFieldsManager(r.vim.Client)
+			r.must(err)
+			_, err = m.Add(r.ctx, "owner", "VirtualMachine", nil, nil)
+			r.must(err)
+			s, vm := r.read(), r.vm(0)
+			r.must(change(r, vm))
+			ctx, cancel := context.WithTimeout(r.ctx, 20*time.Second)
+			defer cancel()
+			err = r.reader.Watch(ctx, s, func(c inventory.Change) error {
+				if len(c.VMs) != 1 || c.VMs[0].Ref != vm.Reference().Value {
+					t.Errorf("%+v", c)
+				}
+				return errEnough
+			})
+			if !errors.Is(err, errEnough) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 var errEnough = errors.New("enough")
 
 func TestWatch(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 // watched are light: devices in a filter are read and compared by vCenter at
 // every change of any machine. A change of a disk changes changeVersion.
 var watched = []string{
-	"name", "parent", "customValue", "config.changeVersion", "config.keyId", "config.migrateEncryption", "config.version",
+	"name", "parent", "parentVApp", "customValue", "config.changeVersion", "config.keyId", "config.migrateEncryption", "config.version",
 	"runtime.powerState", "runtime.cryptoState", "runtime.connectionState", "runtime.host", "snapshot",
 }
 
@@ -103,14 +103,14 @@ func (w *watcher) note(u types.ObjectUpdate, known map[string]*VM) {
 	case u.Kind == types.ObjectUpdateKindLeave:
 		delete(w.pending, ref)
 		w.gone[ref] = true
-	case u.Kind == types.ObjectUpdateKindEnter && known[ref] != nil && known[ref].is(u):
+	case u.Kind == types.ObjectUpdateKindEnter && known[ref] != nil && known[ref].is(u, w.s.tree):
 	default:
 		w.pending[ref] = true
 	}
 }
 
 // is tells whether a machine is as an update has it.
-func (v *VM) is(u types.ObjectUpdate) bool {
+func (v *VM) is(u types.ObjectUpdate, t *tree) bool {
 	p := props{}
 	for _, c := range u.ChangeSet {
 		if c.Val != nil {
@@ -118,7 +118,10 @@ func (v *VM) is(u types.ObjectUpdate) bool {
 		}
 	}
 	key := get[types.CryptoKeyId](p, "config.keyId")
-	return v.Name == get[string](p, "name") && v.ChangeVersion == get[string](p, "config.changeVersion") && v.Key == keyOf(&key) &&
+	var now VM
+	now.snapshots(get[types.VirtualMachineSnapshotInfo](p, "snapshot"))
+	return slices.Equal(v.snapshotRefs, now.snapshotRefs) && v.Path == t.vmPath(p) &&
+		maps.Equal(v.Attributes, t.attributes(get[types.ArrayOfCustomFieldValue](p, "customValue").CustomFieldValue)) && v.Name == get[string](p, "name") && v.ChangeVersion == get[string](p, "config.changeVersion") && v.Key == keyOf(&key) &&
 		v.MigrateEncrypted == get[string](p, "config.migrateEncryption") &&
 		v.Power == string(get[types.VirtualMachinePowerState](p, "runtime.powerState")) &&
 		v.Connection == string(get[types.VirtualMachineConnectionState](p, "runtime.connectionState")) &&
