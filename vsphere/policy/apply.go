@@ -37,8 +37,8 @@ var ErrNoKey = errors.New("vCenter made no key")
 // ErrTooManyFailures ends a run.
 var ErrTooManyFailures = errors.New("too many failures in a row")
 
-// An Applier does what a plan says. All fields but Healthy, FindKey, Report,
-// Progress and Metrics are needed.
+// An Applier does what a plan says. All fields but Healthy, FindKey, HasKey,
+// Report, Progress and Metrics are needed.
 type Applier struct {
 	Client *vim25.Client
 	Ledger *Ledger
@@ -51,6 +51,10 @@ type Applier struct {
 	// FindKey finds the key that was made for a job, in the key server; "" if
 	// there is none.
 	FindKey func(ctx context.Context, job string) (id string, err error)
+	// HasKey asks the key server itself for a key that vCenter has had made, before
+	// it is used; an error leaves the machine as it is. A provider may have another
+	// server, which is not ours and does not share its keys.
+	HasKey func(ctx context.Context, id string) error
 	// Report is told of each result, one at a time.
 	Report func(Result)
 	// Progress is told how far a long change is, in percent, by as many
@@ -340,7 +344,13 @@ func (r *run) key(ctx context.Context, e *Entry, config *types.VirtualMachineCon
 			return err
 		}
 	}
-	return r.note(e, stepKey, "")
+	if err := r.note(e, stepKey, ""); err != nil || r.HasKey == nil {
+		return err
+	}
+	if err := r.HasKey(ctx, e.Key); err != nil {
+		return fmt.Errorf("asking the key server for the key %s, which vCenter says is made: %w", e.Key, err)
+	}
+	return nil
 }
 
 // spoilt tells whether a key that was made in an earlier run is of no use any

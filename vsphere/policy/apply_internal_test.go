@@ -457,3 +457,22 @@ func TestKeyOfAnOlderVCenter(t *testing.T) {
 		t.Errorf("%v, %+v", err, r.last)
 	}
 }
+
+// A key that vCenter had made and the key server does not have is not used.
+func TestKeyOfAnotherServerIsNotUsed(t *testing.T) {
+	r := newRig(t, 1)
+	r.limits("{canary: 0}")
+	e, end := r.enforcer()
+	defer end()
+	absent := errors.New("there is no such key")
+	asked := ""
+	e.Applier.HasKey = func(_ context.Context, id string) error {
+		asked = id
+		return absent
+	}
+	_, err := e.Run(r.ctx)
+	open := e.Applier.Ledger.Unfinished(r.snapshot().VCenter)
+	if err == nil || len(r.last) != 1 || !errors.Is(r.last[0].Err, absent) || r.snapshot().VMs[0].Encrypted() || len(open) != 1 || open[0].Key != asked || asked == "" {
+		t.Errorf("%v, %+v, known %+v", err, r.last, open)
+	}
+}
