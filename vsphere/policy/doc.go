@@ -22,10 +22,11 @@
 // It never decrypts, and never destroys or removes a key: there is no such
 // operation here, whatever the file says. It powers a machine off only where
 // the file says onPoweredOn: shutdown, and only in a maintenance window. It
-// never encrypts, nor recrypts, a machine that keys depend on: the key server's
-// and vCenter's own, found by address and by BIOS UUID. If one of them can
-// neither be found nor is said to be elsewhere, nothing is encrypted at all. A
-// machine that cannot be judged is held, by a named reason, and never guessed.
+// never encrypts, nor recrypts, a machine that keys depend on: vCenter's own, and
+// those of the key server and of all servers of the key providers, found by address
+// and by BIOS UUID. If vCenter's or the key server's can neither be found nor is
+// said to be elsewhere, nothing is encrypted at all. A machine that cannot be
+// judged is held, by a named reason, and never guessed.
 //
 // # Doing it
 //

@@ -19,7 +19,22 @@ func findKeyPath(p *Policy, s *inventory.Snapshot, f *Facts) keyPath {
 	k := keyPath{machines: map[string]string{}}
 	k.find(s, "the key server", &p.Server, f.Server)
 	k.find(s, "vCenter", &p.VCenter, f.VCenter)
+	for i := range s.Providers {
+		k.servers(s, &s.Providers[i])
+	}
 	return k
+}
+
+// servers puts the machines of a provider's servers on the path: the settings know
+// one of them. Those that are not found are not missed: vCenter may have them by a
+// name, or by the address of a way to them.
+func (k *keyPath) servers(s *inventory.Snapshot, p *inventory.Provider) {
+	for _, server := range p.Servers {
+		if at, err := netip.ParseAddrPort(server); err == nil {
+			m := Machine{Addresses: []string{at.Addr().String()}}
+			k.add(s, "a key server of "+p.Name, m.is)
+		}
+	}
 }
 
 // find looks for the machines of a thing. What the facts find is on the path

@@ -224,6 +224,14 @@ var situations = []situation{
 	{"S4.6.1", "by BIOS UUID, in capitals", func(w *world) { w.f.Server[0].BIOS = "42-VM-1" }, "blocked encrypt: key-path"},
 	{"V2.4", "vCenter's own, by address", func(w *world) { w.vm.Addresses = []string{"10.0.0.6"} }, "blocked encrypt: key-path"},
 	{"S4.6.1", "a vCenter appliance", func(w *world) { w.vm.Product = "VMware vCenter Server Appliance" }, "blocked encrypt: key-path"},
+	{"S4.6.1", "another server of the provider", func(w *world) {
+		w.vm.Addresses = []string{"10.0.0.7"}
+		w.s.Providers[0].Servers = []string{"kms.example.com:5696", "10.0.0.5:5696", "10.0.0.7:5696", "10.9.9.9:5696"}
+	}, "blocked encrypt: key-path"},
+	{"S4.6.1", "another server of the provider, by IPv6", func(w *world) {
+		w.vm.Addresses = []string{"2001:db8::7"}
+		w.s.Providers[0].Servers = []string{"[2001:db8::7]:5696"}
+	}, "blocked encrypt: key-path"},
 	{"S4.6.1", "named in the file", func(w *world) { w.add("  keyPath: {server: [/DC0/vm/finance/a]}\n") }, "blocked encrypt: key-path"},
 	{"S4.6.1", "said to be outside, and found all the same", func(w *world) { w.add("  keyPath: {server: outside}\n"); w.vm.Addresses = []string{"10.0.0.5"} }, "blocked encrypt: key-path"},
 	{"S4.6.1", "a key server that is not found", func(w *world) { w.f.Server[0].Addresses = []string{"10.9.9.9"} }, "blocked encrypt: key-path-unknown"},
