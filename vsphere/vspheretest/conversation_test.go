@@ -151,6 +151,7 @@ func TestConversationOfThePoll(t *testing.T) {
 	r := newRigWith(t, vspheretest.Options{PollEvery: 20 * time.Millisecond}, kmiptest.Options{Recorder: said})
 	r.ready()
 	r.expectGreen()
+	r.polled() // what was begun before there was trust is over
 	said.take()
 	before := len(r.kms.Log.Lines(slog.LevelWarn)) // of polls before there was trust
 	want := texts(captured(t, "vcenter-status-poll", nil)[:2])

@@ -145,7 +145,9 @@ func (d *ward) enrolAgain() {
 // of its own.
 func (d *ward) secondNode() {
 	d.Helper()
-	address := "127.0.0.1:0"
+	// Not a port that the system gives away: it must be free when the node is back.
+	address, err := vspheretest.FreeAddress(vspheretest.KMIPPort)
+	d.must(err)
 	if d.relay != nil {
 		address = d.relay.Addr().String()
 	}
@@ -182,7 +184,7 @@ func relay(l net.Listener, to string) {
 func TestOutages(t *testing.T) {
 	for name, o := range outages() {
 		t.Run(name, func(t *testing.T) {
-			inWorldWith(t, vspheretest.Options{VMs: 4, Hosts: 1, Timeout: 500 * time.Millisecond}, func(ctx context.Context, w *vspheretest.World, c *govmomi.Client) {
+			inWorldWith(t, vspheretest.Options{VMs: 4, Hosts: 1, Timeout: 3 * time.Second}, func(ctx context.Context, w *vspheretest.World, c *govmomi.Client) {
 				w.Network.SetFirewall(nil)
 				d := &ward{T: t, ctx: ctx, w: w, c: c, plain: machines(t, ctx, c)}
 				var err error

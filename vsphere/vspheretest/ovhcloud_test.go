@@ -58,11 +58,19 @@ func settle(t *testing.T, client *ovh.Client, started ovhTask) ovhTask {
 	return started
 }
 
-// kmsOn5696 is a key server on an address of this test's own, and its
-// certificate's thumbprint.
-func kmsOn5696(t *testing.T, ip string) string {
+// kmsOn5696 is a key server on port 5696 of an address that nobody else uses,
+// and its certificate's thumbprint.
+func kmsOn5696(t *testing.T) (ip, thumbprint string) {
 	t.Helper()
-	l, err := net.Listen("tcp", net.JoinHostPort(ip, "5696"))
+	addr, err := vspheretest.FreeAddress(vspheretest.KMIPPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip, _, err = net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,14 +80,13 @@ func kmsOn5696(t *testing.T, ip string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return certs.SHA1(leaf)
+	return ip, certs.SHA1(leaf)
 }
 
 // Registering a key server takes a task, turns the option on, and opens the
 // firewall; removing it closes it again.
 func TestOVHcloudLifeOfAKMS(t *testing.T) {
-	const ip = "127.20.1.1"
-	thumbprint := kmsOn5696(t, ip)
+	ip, thumbprint := kmsOn5696(t)
 	c, client := newCloud(t, vspheretest.OVHcloudOptions{TaskTime: 20 * time.Millisecond})
 	var state struct{ State string }
 	if err := client.Get(option, &state); err != nil || state.State != "disabled" {
@@ -108,7 +115,7 @@ func TestOVHcloudLifeOfAKMS(t *testing.T) {
 	if err := client.Get(path, &kms); err != nil || kms.State != "delivered" || kms.IP != ip || kms.KmsTCPPort != 5696 || kms.SSLThumbprint != thumbprint {
 		t.Errorf("kms %+v %v", kms, err)
 	}
-	if !c.Open(ip+":5696") || c.Open(ip+":5697") || c.Open("127.20.1.2:5696") {
+	if !c.Open(ip+":5696") || c.Open(ip+":5697") || c.Open("127.0.0.1:5696") {
 		t.Error("the firewall is open for the wrong addresses")
 	}
 	if err := client.Get(option, &state); err != nil || state.State != "enabled" {
@@ -125,8 +132,7 @@ func TestOVHcloudLifeOfAKMS(t *testing.T) {
 // A thumbprint that is not the live server's, and a task that was made to
 // fail, end in error; nothing is opened.
 func TestOVHcloudTasksFail(t *testing.T) {
-	const ip = "127.20.1.3"
-	thumbprint := kmsOn5696(t, ip)
+	ip, thumbprint := kmsOn5696(t)
 	wrong := "AA" + thumbprint[2:]
 	if wrong == thumbprint {
 		wrong = "BB" + thumbprint[2:]

@@ -319,6 +319,7 @@ func TestEvents(t *testing.T) {
 	r := newRig(t, vspheretest.Options{PollEvery: 20 * time.Millisecond}).ready()
 	r.encrypt(r.vm(0))
 	r.expectGreen()
+	r.polled()
 	r.vc.Network.SetFault(r.kms.Addr(), vspheretest.Fault{Kind: vspheretest.Refuse})
 	want := []string{"com.vmware.vc.crypto.Operation", "com.vmware.vc.host.Crypto.Enabled", "com.vmware.vc.kms.crypto.Unreachable"}
 	m := event.NewManager(r.vim.Client)
@@ -332,6 +333,17 @@ func TestEvents(t *testing.T) {
 			if x, ok := e.(*types.EventEx); ok {
 				want = slices.DeleteFunc(want, func(id string) bool { return id == x.EventTypeId })
 			}
+		}
+	}
+}
+
+// polled waits until the poller has begun and ended a round since. It makes two
+// connections in each, one after the other, and one may have been under way.
+func (r *rig) polled() {
+	r.Helper()
+	for begun, end := r.vc.Network.Dialled(r.kms.Addr()), time.Now().Add(20*time.Second); r.vc.Network.Dialled(r.kms.Addr()) < begun+5; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			r.Fatal("nobody polls")
 		}
 	}
 }
