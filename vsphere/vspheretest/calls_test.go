@@ -65,6 +65,47 @@ func TestClusterCryptoMode(t *testing.T) {
 	}
 }
 
+// A call about something that there is not has vCenter's answer, and leaves
+// nothing locked.
+func TestCallsAboutNothing(t *testing.T) {
+	r := newRig(t, vspheretest.Options{}).ready()
+	ghost := types.ManagedObjectReference{Type: "HostSystem", Value: "host-ghost"}
+	cluster := types.ManagedObjectReference{Type: "ClusterComputeResource", Value: "domain-ghost"}
+	machine := types.ManagedObjectReference{Type: "VirtualMachine", Value: "vm-ghost"}
+	for name, call := range map[string]func() error{
+		"SetCryptoMode": func() error {
+			_, err := methods.SetCryptoMode(r.ctx, r.vim, &types.SetCryptoMode{This: cluster})
+			return err
+		},
+		"PrepareCrypto": func() error {
+			_, err := methods.PrepareCrypto(r.ctx, r.vim, &types.PrepareCrypto{This: ghost})
+			return err
+		},
+		"EnableCrypto": func() error {
+			_, err := methods.EnableCrypto(r.ctx, r.vim, &types.EnableCrypto{This: ghost})
+			return err
+		},
+		"ConfigureCryptoKey": func() error {
+			_, err := methods.ConfigureCryptoKey(r.ctx, r.vim, &types.ConfigureCryptoKey{This: ghost})
+			return err
+		},
+		"ReconfigVM_Task": func() error {
+			_, err := methods.ReconfigVM_Task(r.ctx, r.vim, &types.ReconfigVM_Task{This: machine})
+			return err
+		},
+	} {
+		var gone *types.ManagedObjectNotFound
+		if err := call(); !isFault(err, &gone) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func isFault[F types.BaseMethodFault](err error, f *F) bool {
+	_, ok := fault.As(err, f)
+	return ok
+}
+
 // A host that comes back has its host key again; one that comes back while the
 // key server is away gets it at the next use.
 func TestHostKeyAfterReboot(t *testing.T) {

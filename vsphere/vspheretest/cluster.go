@@ -47,6 +47,8 @@ func (v *VCenter) forceHostKeys(ctx *simulator.Context, ref types.ManagedObjectR
 	if !ok {
 		return notFound(ref)
 	}
+	v.hosting.Lock()
+	defer v.hosting.Unlock()
 	r, f := v.clusterKey(ctx, ref, policy)
 	if f != nil {
 		return f
@@ -54,9 +56,7 @@ func (v *VCenter) forceHostKeys(ctx *simulator.Context, ref types.ManagedObjectR
 	h := &hosts{overlay{vcenter: v}}
 	for _, host := range cluster.Host {
 		object, who := h.get(ctx, host)
-		safe := false
-		ctx.WithLock(object, func() { safe = object.Runtime.CryptoState == string(types.HostCryptoStateSafe) })
-		if safe {
+		if isSafe(ctx, object) {
 			continue
 		}
 		if f := v.useHostKey(ctx, object, r, who); f != nil {

@@ -60,12 +60,24 @@ func (v *VCenter) install(reg *simulator.Registry) {
 		reg.Put(o)
 		v.answers[kind] = methodsOf(o)
 	}
-	reg.Handler = func(_ *simulator.Context, m *simulator.Method) (mo.Reference, types.BaseMethodFault) {
-		if v.answers[m.This.Type][m.Name] {
+	reg.Handler = v.route
+}
+
+// route points a call of ours to the overlay, unless there is nothing of that
+// reference: what to say then the simulator knows. And it refuses what would be
+// done to a machine whose configuration is hidden: the simulator would end the
+// process.
+func (v *VCenter) route(ctx *simulator.Context, m *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+	if v.answers[m.This.Type][m.Name] {
+		if ctx.Session != nil && ctx.Session.Get(m.This) != nil {
 			m.This = v.alias(m.This.Type)
 		}
 		return nil, nil
 	}
+	if seen, ok := v.machine(ctx, m.This); ok && seen.hidden {
+		return nil, seen.visible().fault
+	}
+	return nil, nil
 }
 
 // methodsOf lists the calls that an object answers, by their name in the API.

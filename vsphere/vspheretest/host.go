@@ -117,18 +117,16 @@ func (v *VCenter) pushKey(ctx *simulator.Context, host types.ManagedObjectRefere
 // prepareHost gives a host that has none a host key, which turns its
 // encryption mode on. vCenter does so at the first encrypted machine.
 func (v *VCenter) prepareHost(ctx *simulator.Context, ref types.ManagedObjectReference, provider string) *failure {
-	host, ok := ctx.Map.Get(ref).(*simulator.HostSystem)
-	if !ok {
+	host, who := (&hosts{}).get(ctx, ref)
+	if host == nil {
 		return fail(&types.ManagedObjectNotFound{Obj: ref}, "There is no host %s", ref.Value)
 	}
-	safe, name, id := false, "", ""
-	ctx.WithLock(host, func() {
-		safe, name = host.Runtime.CryptoState == string(types.HostCryptoStateSafe), host.Name
-		if host.Hardware != nil {
-			id = host.Hardware.SystemInfo.Uuid
-		}
-	})
-	if safe {
+	if isSafe(ctx, host) {
+		return nil
+	}
+	v.hosting.Lock() // of machines that are encrypted at once, only one makes a host key
+	defer v.hosting.Unlock()
+	if isSafe(ctx, host) {
 		return nil
 	}
 	r, f := v.hostKeysInUse(ctx)[ref], (*failure)(nil)
@@ -136,10 +134,15 @@ func (v *VCenter) prepareHost(ctx *simulator.Context, ref types.ManagedObjectRef
 		r, f = v.generate(ctx, provider)
 	}
 	if f != nil {
-		v.event(ctx, eventHostNoKey, "No host key for "+name+": "+f.text, ref)
+		v.event(ctx, eventHostNoKey, "No host key for "+who.name+": "+f.text, ref)
 		return f
 	}
-	return v.useHostKey(ctx, host, r, user{id, componentHost, name})
+	return v.useHostKey(ctx, host, r, who)
+}
+
+func isSafe(ctx *simulator.Context, host *simulator.HostSystem) (safe bool) {
+	ctx.WithLock(host, func() { safe = host.Runtime.CryptoState == string(types.HostCryptoStateSafe) })
+	return safe
 }
 
 // useHostKey makes the key the host's own.

@@ -107,6 +107,7 @@ type VCenter struct {
 	cancel  context.CancelFunc
 	working sync.WaitGroup
 	base    sync.Mutex // held over a reconfiguration by the simulator itself
+	hosting sync.Mutex // held while a host gets its host key, from the key server too
 	clock   atomic.Pointer[func() time.Time]
 	itemID  atomic.Uint32 // of Unique Batch Item IDs, over all connections
 }

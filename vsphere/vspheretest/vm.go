@@ -22,12 +22,22 @@ type machine struct {
 	disks         []disk
 	snapshots     []types.VirtualMachineSnapshotTree
 	locked        bool
+	hidden        bool // nothing but its name is known; see Change and Adoption
 }
 
 // A disk is one of a machine's, by its device key.
 type disk struct {
 	device int32
 	key    *types.CryptoKeyId
+}
+
+// visible refuses what cannot be done to a machine whose configuration nobody
+// sees. The simulator itself would end the process.
+func (m *machine) visible() *failure {
+	if m.hidden {
+		return fail(&types.InvalidState{}, "The operation is not allowed in the current state: the configuration of %s cannot be read", m.name)
+	}
+	return nil
 }
 
 func (m *machine) user() user { return user{m.uuid, componentVM, m.name} }
@@ -56,7 +66,8 @@ func (v *VCenter) machine(ctx *simulator.Context, ref types.ManagedObjectReferen
 
 func look(ctx *simulator.Context, vm *simulator.VirtualMachine) (m machine) {
 	ctx.WithLock(vm, func() {
-		if m.ref, m.name = vm.Self, vm.Name; vm.Config == nil { // see Change
+		if vm.Config == nil {
+			m = machine{ref: vm.Self, name: vm.Name, hidden: true}
 			return
 		}
 		m = machine{

@@ -31,6 +31,9 @@ func (m *machines) reconfigure(ctx *simulator.Context, req *types.ReconfigVM_Tas
 		return notFound(req.This)
 	}
 	before := look(ctx, vm)
+	if f := before.visible(); f != nil {
+		return f
+	}
 	if cv := req.Spec.ChangeVersion; cv != "" && cv != before.changeVersion {
 		return fail(&types.ConcurrentAccess{}, "The machine was changed since it was read")
 	}
@@ -77,7 +80,11 @@ func (v *VCenter) prepare(ctx *simulator.Context, m *machine, p *plan) *failure 
 	if f := p.check(m, v.options.MinimumHardware); f != nil {
 		return f
 	}
-	if f := v.settleKeys(ctx, m, p); f != nil {
+	f := v.oldKeys(ctx, m, p)
+	if f == nil {
+		f = v.settleKeys(ctx, m, p)
+	}
+	if f != nil {
 		if p.has(shallow, deep) {
 			v.event(ctx, eventRekeyFail, "Recrypting "+m.name+" failed: "+f.text, m.ref)
 		}
@@ -85,6 +92,19 @@ func (v *VCenter) prepare(ctx *simulator.Context, m *machine, p *plan) *failure 
 	}
 	if p.has(encrypt) {
 		return v.prepareHost(ctx, m.host, p.firstProvider())
+	}
+	return nil
+}
+
+// oldKeys sees to it that the host can read what is recrypted or decrypted.
+func (v *VCenter) oldKeys(ctx *simulator.Context, m *machine, p *plan) *failure {
+	if !p.has(shallow, deep, decrypt) {
+		return nil
+	}
+	for _, r := range m.keys() {
+		if err := v.ensureKey(ctx, m.host, r, m.user()); err != nil {
+			return unusable(r, err)
+		}
 	}
 	return nil
 }
@@ -108,6 +128,9 @@ func (v *VCenter) powerOn(ctx *simulator.Context, req *types.PowerOnVM_Task) *fa
 	}
 	if f := v.unlockWhole(ctx, vm); f != nil {
 		return f
+	}
+	if m := look(ctx, vm); m.hidden {
+		return m.visible()
 	}
 	body := vm.PowerOnVMTask(ctx, req).(*methods.PowerOnVM_TaskBody)
 	if body.Fault_ != nil {

@@ -126,6 +126,9 @@ func (v *VCenter) clone(ctx *simulator.Context, req *types.CloneVM_Task) (types.
 		return nil, notFound(req.This)
 	}
 	from := look(ctx, vm)
+	if f := from.visible(); f != nil {
+		return nil, f
+	}
 	for _, r := range from.keys() {
 		if err := v.ensureKey(ctx, from.host, r, from.user()); err != nil {
 			return nil, unusable(r, err)

@@ -18,6 +18,9 @@ func (m *machines) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM_
 			return nil, notFound(req.This)
 		}
 		state := look(own, vm)
+		if f := state.visible(); f != nil {
+			return nil, f
+		}
 		to := v.destination(own, &state, req.Spec)
 		for _, r := range state.keys() {
 			if err := v.ensureKey(own, to, r, state.user()); err != nil {
@@ -61,8 +64,9 @@ func (m *machines) UnregisterVM(ctx *simulator.Context, req *types.UnregisterVM)
 	if !ok {
 		return &methods.UnregisterVMBody{Fault_: soapFault(notFound(req.This))}
 	}
+	v.sealed.show(ctx, vm) // what its files say is no secret to the files
 	state, path := look(ctx, vm), ""
-	ctx.WithLock(vm, func() { path = vm.Config.Files.VmPathName })
+	ctx.WithLock(vm, func() { path = vm.Summary.Config.VmPathName })
 	var answer soap.HasFault
 	ctx.WithLock(vm, func() { answer = vm.UnregisterVM(ctx, req) })
 	if answer.Fault() == nil {

@@ -59,6 +59,28 @@ func TestRecrypt(t *testing.T) {
 	}
 }
 
+// What no host and no key server has the key of can be neither recrypted nor
+// decrypted.
+func TestRecryptWithoutTheOldKey(t *testing.T) {
+	r := newRig(t, vspheretest.Options{Hosts: 1}).ready()
+	vm := r.vm(0)
+	lost, next := r.encrypt(vm), r.generate()
+	r.reboot(*r.look(vm).Runtime.Host)
+	r.must(r.kmip().Revoke(r.ctx, lost.KeyId, 6, "", 0)) // Cessation of Operation
+	r.must(r.kmip().Destroy(r.ctx, lost.KeyId))
+	for name, spec := range map[string]types.BaseCryptoSpec{
+		"shallow": &types.CryptoSpecShallowRecrypt{NewKeyId: next}, "deep": &types.CryptoSpecDeepRecrypt{NewKeyId: next}, "decrypt": &types.CryptoSpecDecrypt{},
+	} {
+		var required *types.EncryptionKeyRequired
+		if err := r.reconfigure(vm, r.spec(vm, spec)); !isFault(err, &required) || required.RequiredKey[0].KeyId != lost.KeyId {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if m := r.look(vm); m.Config.KeyId == nil || m.Config.KeyId.KeyId != lost.KeyId {
+		t.Errorf("the machine has %v", m.Config.KeyId)
+	}
+}
+
 // What vCenter refuses is refused, each with its fault, and changes nothing.
 func TestPrerequisites(t *testing.T) {
 	r := newRig(t, vspheretest.Options{VMs: 6, MinimumHardware: 13}).ready()
@@ -297,6 +319,76 @@ func TestHostKeys(t *testing.T) {
 	if again := look(); again.Runtime.CryptoKeyId.KeyId == h.Runtime.CryptoKeyId.KeyId {
 		t.Error("the host key is the same")
 	}
+}
+
+// Machines that are encrypted at once on a host without a host key make one for
+// it, not one each: the others would be keys that nobody uses.
+func TestOneHostKeyForMachinesAtOnce(t *testing.T) {
+	r := newRig(t, vspheretest.Options{Hosts: 1}).ready()
+	var keys []types.CryptoKeyId
+	for range 3 {
+		keys = append(keys, r.generate())
+	}
+	r.vc.Network.SetFault(r.kms.Addr(), vspheretest.Fault{Kind: vspheretest.Delay, Delay: 20 * time.Millisecond})
+	var tasks []*object.Task
+	for i, key := range keys {
+		vm := r.vm(i)
+		task, err := vm.Reconfigure(r.ctx, r.spec(vm, &types.CryptoSpecEncrypt{CryptoKeyId: key}))
+		r.must(err)
+		tasks = append(tasks, task)
+	}
+	for _, task := range tasks {
+		r.must(task.Wait(r.ctx))
+	}
+	known, err := r.keys.ListKeys(r.ctx, nil)
+	r.must(err)
+	if len(known) != len(keys)+1 {
+		t.Errorf("there are %d keys for %d machines on one host", len(known), len(keys))
+	}
+}
+
+// A machine that is locked, and of which nothing can be seen, is refused in
+// words whatever is wanted of it; it can be taken out of the inventory.
+func TestHiddenMachine(t *testing.T) {
+	r := newRig(t, vspheretest.Options{VMs: 2}).ready()
+	r.encrypt(r.vm(0))
+	vc, err := vspheretest.New(vspheretest.Options{Clusters: 2})
+	r.must(err)
+	defer func() { r.must(vc.Close()) }()
+	_, err = vc.Adopt(r.ctx, r.vc, vspheretest.Adoption{HideConfig: true})
+	r.must(err)
+	vim, err := vc.Client(r.ctx)
+	r.must(err)
+	finder := find.NewFinder(vim.Client)
+	vm, err := finder.VirtualMachine(r.ctx, "/DC0/vm/"+r.look(r.vm(0)).Name)
+	r.must(err)
+	folder, err := finder.DefaultFolder(r.ctx)
+	r.must(err)
+	for name, do := range map[string]func() (*object.Task, error){
+		"reconfigure": func() (*object.Task, error) {
+			return vm.Reconfigure(r.ctx, types.VirtualMachineConfigSpec{MigrateEncryption: "disabled"})
+		},
+		"clone": func() (*object.Task, error) {
+			return vm.Clone(r.ctx, folder, "twin", types.VirtualMachineCloneSpec{})
+		},
+		"relocate": func() (*object.Task, error) {
+			return vm.Relocate(r.ctx, types.VirtualMachineRelocateSpec{}, types.VirtualMachineMovePriorityDefaultPriority)
+		},
+		"snapshot": func() (*object.Task, error) { return vm.CreateSnapshot(r.ctx, "one", "", false, false) },
+		"start":    func() (*object.Task, error) { return vm.PowerOn(r.ctx) },
+	} {
+		task, err := do()
+		if err == nil {
+			err = task.Wait(r.ctx)
+		}
+		var state *types.InvalidState
+		var required *types.EncryptionKeyRequired
+		_, refused := fault.As(err, &state)
+		if _, ok := fault.As(err, &required); !refused && !ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	r.must(vm.Unregister(r.ctx))
 }
 
 // Attributes of the caller's own end up on the key.
