@@ -85,7 +85,7 @@ func (m *manager) ListKeys(_ *simulator.Context, req *types.ListKeys) soap.HasFa
 // RemoveKey makes vCenter forget a key; the key server keeps it. A key in use
 // goes only by force, from the hosts too.
 func (m *manager) RemoveKey(ctx *simulator.Context, req *types.RemoveKey) soap.HasFault {
-	if f := m.forget(ctx, refOf(req.Key), req.Force); f != nil {
+	if f := m.forget(m.vcenter.usersOfKeys(ctx), refOf(req.Key), req.Force); f != nil {
 		return &methods.RemoveKeyBody{Fault_: soapFault(f)}
 	}
 	return &methods.RemoveKeyBody{Res: new(types.RemoveKeyResponse)}
@@ -94,9 +94,10 @@ func (m *manager) RemoveKey(ctx *simulator.Context, req *types.RemoveKey) soap.H
 // RemoveKeys is RemoveKey for several, each with a result of its own.
 func (m *manager) RemoveKeys(ctx *simulator.Context, req *types.RemoveKeys) soap.HasFault {
 	var out []types.CryptoKeyResult
+	users := m.vcenter.usersOfKeys(ctx)
 	for _, k := range req.Keys {
 		result := types.CryptoKeyResult{KeyId: k, Success: true}
-		if f := m.forget(ctx, refOf(k), req.Force); f != nil {
+		if f := m.forget(users, refOf(k), req.Force); f != nil {
 			result.Success, result.Reason, result.Fault = false, f.text, f.localized()
 		}
 		out = append(out, result)
@@ -104,11 +105,10 @@ func (m *manager) RemoveKeys(ctx *simulator.Context, req *types.RemoveKeys) soap
 	return &methods.RemoveKeysBody{Res: &types.RemoveKeysResponse{Returnval: out}}
 }
 
-func (m *manager) forget(ctx *simulator.Context, r keyRef, force bool) *failure {
-	v := m.vcenter
-	vms, hosts := v.usersOf(ctx, r)
-	if len(vms)+len(hosts) > 0 && !force {
-		return fail(&types.ResourceInUse{Type: "CryptoKey", Name: r.id}, "The key %s is in use by %d machines and %d hosts", r.id, len(vms), len(hosts))
+func (m *manager) forget(users map[keyRef]keyUsers, r keyRef, force bool) *failure {
+	v, by := m.vcenter, users[r]
+	if len(by.vms)+len(by.hosts) > 0 && !force {
+		return fail(&types.ResourceInUse{Type: "CryptoKey", Name: r.id}, "The key %s is in use by %d machines and %d hosts", r.id, len(by.vms), len(by.hosts))
 	}
 	v.keys.remove(r)
 	if force {
@@ -122,6 +122,10 @@ func (m *manager) forget(ctx *simulator.Context, r keyRef, force bool) *failure 
 func (m *manager) QueryCryptoKeyStatus(ctx *simulator.Context, req *types.QueryCryptoKeyStatus) soap.HasFault {
 	v, own := m.vcenter, m.vcenter.background(ctx)
 	var out []types.CryptoManagerKmipCryptoKeyStatus
+	var users map[keyRef]keyUsers
+	if req.CheckKeyBitMap&(crypto.CheckKeyUsedByVms|crypto.CheckKeyUsedByHosts) != 0 {
+		users = v.usersOfKeys(own)
+	}
 	for _, k := range req.KeyIds {
 		r, s := refOf(k), types.CryptoManagerKmipCryptoKeyStatus{KeyId: k}
 		if req.CheckKeyBitMap&crypto.CheckKeyAvailable != 0 {
@@ -129,12 +133,11 @@ func (m *manager) QueryCryptoKeyStatus(ctx *simulator.Context, req *types.QueryC
 			s.Reason = string(unavailable(state, err))
 			s.KeyAvailable = types.NewBool(s.Reason == "")
 		}
-		vms, hosts := v.usersOf(own, r)
 		if req.CheckKeyBitMap&crypto.CheckKeyUsedByVms != 0 {
-			s.EncryptedVMs = vms
+			s.EncryptedVMs = users[r].vms
 		}
 		if req.CheckKeyBitMap&crypto.CheckKeyUsedByHosts != 0 {
-			s.AffectedHosts = hosts
+			s.AffectedHosts = users[r].hosts
 		}
 		out = append(out, s)
 	}

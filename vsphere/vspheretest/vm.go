@@ -141,21 +141,29 @@ func (v *VCenter) machinesOn(ctx *simulator.Context, host types.ManagedObjectRef
 	return list
 }
 
-// usersOf returns the machines that use a key for their home or a disk, and
-// the hosts whose host key it is.
-func (v *VCenter) usersOf(ctx *simulator.Context, r keyRef) (vms, hosts []types.ManagedObjectReference) {
+// keyUsers are the machines that use a key for their home or a disk, and the hosts
+// whose host key it is.
+type keyUsers struct {
+	vms, hosts []types.ManagedObjectReference
+}
+
+// usersOfKeys finds the users of all keys: who asks about one asks about many.
+func (v *VCenter) usersOfKeys(ctx *simulator.Context) map[keyRef]keyUsers {
+	out := map[keyRef]keyUsers{}
 	for _, vm := range v.allMachines(ctx) {
 		m := look(ctx, vm)
-		if slices.Contains(m.keys(), r) {
-			vms = append(vms, m.ref)
+		for _, r := range m.keys() {
+			u := out[r]
+			u.vms = append(u.vms, m.ref)
+			out[r] = u
 		}
 	}
-	for host, key := range v.hostKeysInUse(ctx) {
-		if key == r {
-			hosts = append(hosts, host)
-		}
+	for host, r := range v.hostKeysInUse(ctx) {
+		u := out[r]
+		u.hosts = append(u.hosts, host)
+		out[r] = u
 	}
-	return vms, hosts
+	return out
 }
 
 func (v *VCenter) hostKeysInUse(ctx *simulator.Context) map[types.ManagedObjectReference]keyRef {

@@ -1,6 +1,7 @@
 package vspheretest_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -389,6 +390,37 @@ func TestHiddenMachine(t *testing.T) {
 		}
 	}
 	r.must(vm.Unregister(r.ctx))
+}
+
+// What one question about many keys costs does not grow with their number times
+// that of the machines.
+func BenchmarkQueryCryptoKeyStatus(b *testing.B) {
+	for _, n := range []int{100, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			vc, err := vspheretest.New(vspheretest.Options{VMs: n})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { _ = vc.Close() })
+			vim, err := vc.Client(b.Context())
+			if err != nil {
+				b.Fatal(err)
+			}
+			m, err := crypto.GetManagerKmip(vim.Client)
+			if err != nil {
+				b.Fatal(err)
+			}
+			ids := make([]types.CryptoKeyId, n)
+			for i := range ids {
+				ids[i] = types.CryptoKeyId{KeyId: fmt.Sprint(i), ProviderId: &types.KeyProviderId{Id: providerID}}
+			}
+			for b.Loop() {
+				if _, err := m.QueryCryptoKeyStatus(b.Context(), ids, crypto.CheckKeyUsedByVms); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
 
 // Attributes of the caller's own end up on the key.
