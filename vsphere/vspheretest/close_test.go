@@ -22,6 +22,9 @@ func TestCloseLeavesNothing(t *testing.T) {
 		t.Run("one", func(t *testing.T) {
 			r := newRig(t, vspheretest.Options{PollEvery: 5 * time.Millisecond, Timeout: 2 * time.Second}).ready()
 			r.encrypt(r.vm(0))
+			w := newWatcher(t, r.vim, "config.keyId")
+			w.updates()
+			go func() { _, _ = w.wait(600, 0) }() // ends with the vCenter
 			for _, kind := range []vspheretest.FaultKind{vspheretest.Hang, vspheretest.WrongCertificate} {
 				r.vc.Network.SetFault(r.kms.Addr(), vspheretest.Fault{Kind: kind})
 				if s := r.status(); s.OverallStatus != types.ManagedEntityStatusRed {

@@ -52,7 +52,7 @@ type watch struct {
 	mu      sync.Mutex
 	touched map[types.ManagedObjectReference]bool
 	cancel  context.CancelFunc // of the call that waits
-	poke    chan struct{}      // there is something in touched
+	poke    chan struct{}      // there is something to look at
 }
 
 func (s *watches) get(ctx *simulator.Context, collector types.ManagedObjectReference) *watch {
@@ -68,6 +68,13 @@ func (s *watches) get(ctx *simulator.Context, collector types.ManagedObjectRefer
 		s.list[key] = w
 	}
 	return w
+}
+
+// find is get where there need be none: nil then.
+func (s *watches) find(ctx *simulator.Context, collector types.ManagedObjectReference) *watch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.list[watchKey{ctx.Session.Key, collector}]
 }
 
 // end forgets a watch, and ends the call that waits for it.
@@ -98,10 +105,15 @@ func (s *watches) touch(ref types.ManagedObjectReference) {
 		w.mu.Lock()
 		w.touched[ref] = true
 		w.mu.Unlock()
-		select {
-		case w.poke <- struct{}{}:
-		default:
-		}
+		w.wake()
+	}
+}
+
+// wake has the call that waits look again.
+func (w *watch) wake() {
+	select {
+	case w.poke <- struct{}{}:
+	default:
 	}
 }
 
@@ -164,9 +176,24 @@ func (c *collectors) WaitForUpdates(ctx *simulator.Context, req *types.WaitForUp
 	return &methods.WaitForUpdatesBody{Res: &types.WaitForUpdatesResponse{Returnval: *set}}
 }
 
+// CreateFilter adds a filter, which a call that waits sees at once.
+func (c *collectors) CreateFilter(ctx *simulator.Context, req *types.CreateFilter) (answer soap.HasFault) {
+	pc, f := collectorOf(ctx, req.This)
+	if f != nil {
+		return &methods.CreateFilterBody{Fault_: soapFault(f)}
+	}
+	ctx.WithLock(pc, func() { answer = pc.CreateFilter(ctx, req) })
+	if w := c.vcenter.watches.find(ctx, req.This); w != nil {
+		w.wake()
+	}
+	return answer
+}
+
 // CancelWaitForUpdates ends the call that waits.
 func (c *collectors) CancelWaitForUpdates(ctx *simulator.Context, req *types.CancelWaitForUpdates) soap.HasFault {
-	c.vcenter.watches.get(ctx, req.This).stop()
+	if w := c.vcenter.watches.find(ctx, req.This); w != nil {
+		w.stop()
+	}
 	return &methods.CancelWaitForUpdatesBody{Res: new(types.CancelWaitForUpdatesResponse)}
 }
 

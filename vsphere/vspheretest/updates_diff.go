@@ -22,7 +22,8 @@ type pendingUpdate struct {
 // update adds to pending what the touched objects mean for every filter. A
 // filter that is new is read whole.
 func (w *watch) update(ctx *simulator.Context, pc *simulator.PropertyCollector, touched map[types.ManagedObjectReference]bool) *failure {
-	filters := slices.Clone(pc.Filter)
+	var filters []types.ManagedObjectReference
+	ctx.WithLock(pc, func() { filters = slices.Clone(pc.Filter) })
 	maps.DeleteFunc(w.seen, func(filter types.ManagedObjectReference, _ objects) bool { return !slices.Contains(filters, filter) })
 	for _, ref := range filters {
 		filter, ok := ctx.Session.Get(ref).(*simulator.PropertyFilter)

@@ -184,6 +184,27 @@ func TestUpdatesInPagesAndCanceled(t *testing.T) {
 	}
 }
 
+// A filter that comes while somebody waits is seen by that wait.
+func TestUpdatesOfALaterFilter(t *testing.T) {
+	r := newRig(t, vspheretest.Options{VMs: 2})
+	w := newWatcher(t, r.vim, "name")
+	w.updates()
+	list, err := find.NewFinder(r.vim.Client).HostSystemList(r.ctx, "*")
+	r.must(err)
+	go func() {
+		_, err := w.pc.CreateFilter(r.ctx, types.CreateFilter{Spec: types.PropertyFilterSpec{
+			ObjectSet: []types.ObjectSpec{{Obj: list[0].Reference()}},
+			PropSet:   []types.PropertySpec{{Type: "HostSystem", PathSet: []string{"name"}}},
+		}})
+		if err != nil {
+			t.Error(err)
+		}
+	}()
+	if got := w.updates(); len(got) != 1 || got[0].Kind != types.ObjectUpdateKindEnter || got[0].Obj != list[0].Reference() {
+		t.Errorf("the updates are %+v", got)
+	}
+}
+
 // How long one changed machine of many takes to be seen, with the simulator's
 // own waiting and with ours. Devices are not watched: no agent should.
 func BenchmarkDriftSeen(b *testing.B) {
