@@ -102,21 +102,31 @@ func (c *certificates) Use(sha256 string) (admin.ServerCertificates, error) {
 		return all, &admin.Error{Code: admin.CodeNotFound, Message: fmt.Sprintf("the server has no certificate %s", sha256),
 			Hint: "keyreeve certificate show lists those that it has; keyreeve certificate stage makes one"}
 	}
+	if err := c.unmark(); err != nil {
+		return all, err
+	}
 	if err := exchange(c.folder.tls(), c.folder.otherTLS()); err != nil {
 		return all, fmt.Errorf("putting the certificate in place: %w", err)
 	}
-	if err := durable.OS.SyncDir(filepath.Dir(c.folder.tls())); err != nil {
-		return all, err
+	err = durable.OS.SyncDir(filepath.Dir(c.folder.tls()))
+	if err == nil {
+		err = c.reloader.Reload()
 	}
-	if err := c.reloader.Reload(); err != nil {
+	if err != nil {
 		return all, errors.Join(err, exchange(c.folder.tls(), c.folder.otherTLS()))
-	}
-	// The mark has come along: left there, the next change would have this one
-	// pass for a staged one.
-	if err := os.Remove(filepath.Join(c.folder.tls(), filepath.Base(c.folder.stagedMark()))); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return all, err
 	}
 	c.logger.Warn("the server has another certificate; clients that pinned the one before must be told",
 		"sha1", certs.SHA1(c.reloader.Leaf()), "sha256", certs.SHA256(c.reloader.Leaf()))
 	return c.Show()
+}
+
+// unmark takes the mark away with which the certificate in use has come: with it,
+// it would pass for a staged one when it goes. That is done before and not after
+// the exchange, so that whatever ends the server in between does no harm.
+func (c *certificates) unmark() error {
+	err := os.Remove(filepath.Join(c.folder.tls(), filepath.Base(c.folder.stagedMark())))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(err, durable.OS.SyncDir(c.folder.tls()))
 }
