@@ -12,8 +12,8 @@ import (
 type Backups interface {
 	Create(ctx context.Context, by *keystore.Principal, req admin.BackupRequest) (admin.Backup, error)
 	// Refresh returns a verified backup that has every key: the last one if it
-	// has them and lies where it was written, or a new one that the schedule
-	// removes in its time.
+	// has them and lies where it was written, or a new one that is removed in its
+	// time, as the schedule's are.
 	Refresh(ctx context.Context, by *keystore.Principal) (admin.Backup, error)
 	List(ctx context.Context) ([]admin.Backup, error)
 	// Stamp is that of the newest identifier that the last verified backup has;

@@ -27,6 +27,7 @@ type keeper struct {
 	config config.Config
 	vault  *vault
 	maker  *backup.Maker
+	logger *slog.Logger
 }
 
 // keeper returns a keeper of the vault; metrics may be nil.
@@ -45,7 +46,7 @@ func (v *vault) keeper(ctx context.Context, a *app, c config.Config, logger *slo
 	if err != nil {
 		return nil, err
 	}
-	return &keeper{a, c, v, maker}, nil
+	return &keeper{a, c, v, maker, logger}, nil
 }
 
 // scratchStore makes an empty store in a folder that does not exist yet.
@@ -109,7 +110,17 @@ func (k *keeper) Refresh(ctx context.Context, by *keystore.Principal) (admin.Bac
 			return last, nil
 		}
 	}
-	return k.create(ctx, by, admin.BackupRequest{}, true)
+	made, err := k.create(ctx, by, admin.BackupRequest{}, true)
+	if err == nil && k.config.Backup.Every == 0 { // nothing else would ever remove it
+		k.schedule().Retain(ctx)
+	}
+	return made, err
+}
+
+// schedule is what the settings say of backups that nobody asks for by name.
+func (k *keeper) schedule() *backup.Schedule {
+	b := k.config.Backup
+	return &backup.Schedule{Maker: k.maker, Every: b.Every, Dir: b.Dir, KeepDaily: b.KeepDaily, KeepWeekly: b.KeepWeekly, Logger: k.logger}
 }
 
 // recipients are those of the request, or those of the settings.

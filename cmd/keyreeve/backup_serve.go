@@ -52,17 +52,14 @@ func (s *service) openBackups(ctx context.Context) (err error) {
 // backups makes them on the schedule, and nags when there are none.
 func (s *service) backups(ctx context.Context) {
 	go s.keeper.maker.Nag(ctx, s.keeper.patience(), s.logger)
-	b := s.config.Backup
-	if b.Every == 0 {
+	if s.config.Backup.Every == 0 {
 		return
 	}
 	if !s.recipients.PostQuantum() {
 		s.logger.Info("backup: its recipients are not safe from a quantum computer; keyreeve backup keygen makes one that is")
 	}
-	schedule := &backup.Schedule{
-		Maker: s.keeper.maker, Every: b.Every, Dir: b.Dir, Recipients: s.recipients,
-		KeepDaily: b.KeepDaily, KeepWeekly: b.KeepWeekly, Logger: s.logger,
-	}
+	schedule := s.keeper.schedule()
+	schedule.Recipients = s.recipients
 	schedule.Run(ctx)
 }
 

@@ -85,9 +85,7 @@ func (s *Schedule) once(ctx context.Context) (next time.Duration) {
 	}
 	s.Logger.Info("backup: verified by restoring it", "path", made.Path, "keys", made.Objects, "bytes", made.Size,
 		"sha256", made.SHA256, "seconds", int(s.Maker.cfg.Now().Sub(now).Seconds()))
-	if err := s.retain(ctx); err != nil && ctx.Err() == nil {
-		s.Logger.Warn("backup: old ones could not be removed", "dir", s.Dir, "err", err)
-	}
+	s.Retain(ctx)
 	return s.Every + rand.N(s.Every/jitter+1)
 }
 
@@ -122,7 +120,15 @@ func (s *Schedule) sweep() {
 	}
 }
 
-// retain removes those of the schedule's backups that are not to be kept.
+// Retain removes those of the schedule's backups that are not to be kept, as Run
+// does after each. What cannot be removed is logged, and tried at the next. It
+// does without Every and Recipients.
+func (s *Schedule) Retain(ctx context.Context) {
+	if err := s.retain(ctx); err != nil && ctx.Err() == nil {
+		s.Logger.Warn("backup: old ones could not be removed", "dir", s.Dir, "err", err)
+	}
+}
+
 func (s *Schedule) retain(ctx context.Context) error {
 	all, err := List(ctx, s.Maker.cfg.Store)
 	if err != nil {
