@@ -15,9 +15,12 @@ import (
 
 // lab starts a world, says where everything is, and stays until ctx ends.
 func (a *app) lab(ctx context.Context, f *flags) (err error) {
-	faults := make([]vspheretest.Fault, len(f.faults))
-	for i, text := range f.faults {
-		if faults[i], err = parseFault(text); err != nil {
+	if len(f.faults) > 1 {
+		return usage("--fault is given %d times: the way has one fault at a time", len(f.faults))
+	}
+	var fault vspheretest.Fault
+	for _, text := range f.faults {
+		if fault, err = parseFault(text); err != nil {
 			return err
 		}
 	}
@@ -39,7 +42,7 @@ func (a *app) lab(ctx context.Context, f *flags) (err error) {
 			return err
 		}
 	}
-	for _, fault := range faults {
+	if fault.Kind != "" {
 		w.Network.SetFault(w.KMS.Addr(), fault)
 	}
 	text, err := exports(ctx, w)

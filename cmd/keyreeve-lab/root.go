@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -143,13 +144,16 @@ func parseFault(text string) (f vspheretest.Fault, err error) {
 	case vspheretest.Delay:
 		f.Delay, err = time.ParseDuration(value)
 	case vspheretest.Drop:
-		_, err = fmt.Sscanf(value, "%d", &f.After)
+		f.After, err = strconv.Atoi(value)
 	case vspheretest.Refuse, vspheretest.Hang, vspheretest.WrongCertificate:
 		if valued {
 			err = errors.New("it takes no value")
 		}
 	default:
 		err = errors.New("there is no such fault")
+	}
+	if err == nil && (f.Delay < 0 || f.After < 0) {
+		err = errors.New("it is negative")
 	}
 	if err != nil {
 		return f, usage("--fault %s: %w", text, err)

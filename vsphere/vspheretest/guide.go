@@ -25,6 +25,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/certs"
+	"github.com/keyreeve/keyreeve/internal/ctxtime"
 )
 
 // A Step is one of the vendor's guide: what is done, and what shows that it is
@@ -123,7 +124,7 @@ func (g *Guide) closed(ctx context.Context) (string, error) {
 }
 
 // register tells OVHcloud of the key server, and waits for the task.
-func (g *Guide) register(context.Context) (string, error) {
+func (g *Guide) register(ctx context.Context) (string, error) {
 	c := g.world.OVHcloud
 	client, err := ovh.NewClient(g.world.OVHURL, c.ApplicationKey, c.ApplicationSecret, c.ConsumerKey)
 	if err != nil {
@@ -136,16 +137,19 @@ func (g *Guide) register(context.Context) (string, error) {
 	}
 	base := "/dedicatedCloud/" + ServiceName
 	body := map[string]string{"ip": host, "sslThumbprint": certs.SHA1(g.leaf), "description": "keyreeve"}
-	if err := client.Post(base+"/vmEncryption/kms", body, &task); err != nil {
+	if err := client.PostWithContext(ctx, base+"/vmEncryption/kms", body, &task); err != nil {
 		return "", err
 	}
 	for task.State != "done" && task.State != "error" && task.State != "canceled" {
-		if err := client.Get(fmt.Sprintf("%s/task/%d", base, task.TaskID), &task); err != nil {
+		if err := ctxtime.Sleep(ctx, 10*time.Millisecond); err != nil {
+			return "", err
+		}
+		if err := client.GetWithContext(ctx, fmt.Sprintf("%s/task/%d", base, task.TaskID), &task); err != nil {
 			return "", err
 		}
 	}
 	var option struct{ State string }
-	if err := client.Get(base+"/vmEncryption", &option); err != nil {
+	if err := client.GetWithContext(ctx, base+"/vmEncryption", &option); err != nil {
 		return "", err
 	}
 	if task.State != "done" || option.State != "enabled" || !c.Open(g.world.KMS.Addr()) {
