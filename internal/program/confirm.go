@@ -2,6 +2,7 @@ package program
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,10 +19,24 @@ func (c Commands) Confirm(cmd *cobra.Command, question string) error {
 	if !ok || !IsTerminal(terminal) {
 		return c.Usage(cmd, "there is no terminal to ask at; add --yes to go on without a question")
 	}
-	if !saysYes(terminal, cmd.ErrOrStderr(), question) {
+	if !answersYes(cmd.Context(), terminal, cmd.ErrOrStderr(), question) {
 		return &Failure{Code: c.RefusedCode, Err: errors.New("nothing was done")}
 	}
 	return nil
+}
+
+// answersYes is saysYes for a person who may press Ctrl-C instead: that is a no,
+// at once. The program ends then, and with it the reading.
+func answersYes(ctx context.Context, in io.Reader, out io.Writer, question string) bool {
+	answer := make(chan bool, 1)
+	go func() { answer <- saysYes(in, out, question) }()
+	select {
+	case yes := <-answer:
+		return yes && ctx.Err() == nil
+	case <-ctx.Done():
+		_, _ = fmt.Fprintln(out)
+		return false
+	}
 }
 
 // saysYes takes "yes" and nothing else for yes: not what a key that was held

@@ -2,12 +2,17 @@ package program
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/keyreeve/keyreeve/internal/logbuf"
 )
 
 // Only a typed yes goes on; the question is told whatever is typed.
@@ -25,6 +30,24 @@ func TestSaysYes(t *testing.T) {
 	}
 	if saysYes(iotest.ErrReader(errors.New("gone")), &bytes.Buffer{}, "") {
 		t.Error("a terminal that went away said yes")
+	}
+}
+
+// Ctrl-C at the question is a no, and nothing waits for more to be typed.
+func TestSignalAtTheQuestion(t *testing.T) {
+	in, typed := io.Pipe()
+	defer func() { _ = typed.Close() }()
+	var told logbuf.Buffer
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(10*time.Millisecond, cancel)
+	if answersYes(ctx, in, &told, "sink it? ") {
+		t.Error("a signal said yes")
+	}
+	if answersYes(ctx, strings.NewReader("yes\n"), &told, "sink it? ") {
+		t.Error("a yes after a signal counts")
+	}
+	if !answersYes(t.Context(), strings.NewReader("yes\n"), &told, "sink it? ") {
+		t.Error("yes is no yes")
 	}
 }
 
