@@ -35,8 +35,11 @@ type KMS struct {
 	log     *logbuf.Buffer
 }
 
-// startTimeout bounds how long a server may take until it serves.
+// startTimeout bounds how long a server may take until it serves; stopTimeout
+// until it has ended.
 const startTimeout = 30 * time.Second
+
+var stopTimeout = 30 * time.Second // tests have less patience
 
 // NewKMS makes a store in dir/kms for a server at the address, and starts it.
 // binary is the keyreeve program.
@@ -150,7 +153,8 @@ func (k *KMS) awaitReady(ctx context.Context, ready string, ended chan struct{})
 // Kill ends the server as a power cut would, without a word.
 func (k *KMS) Kill() error { return k.end(syscall.SIGKILL) }
 
-// Stop has the server finish what is under way. It may be called again.
+// Stop has the server finish what is under way; one that does not end in half a
+// minute is killed, which is an error. It may be called again.
 func (k *KMS) Stop() error { return k.end(syscall.SIGTERM) }
 
 func (k *KMS) end(s syscall.Signal) error {
@@ -160,11 +164,18 @@ func (k *KMS) end(s syscall.Signal) error {
 		return nil
 	}
 	err := k.process.Process.Signal(s)
-	<-k.ended
-	k.process = nil
 	if errors.Is(err, os.ErrProcessDone) {
-		return nil
+		err = nil
 	}
+	limit := time.NewTimer(stopTimeout)
+	defer limit.Stop()
+	select {
+	case <-k.ended:
+	case <-limit.C:
+		err = errors.Join(err, fmt.Errorf("the key server did not end within %v of %v, and was killed:\n%s", stopTimeout, s, k.Log()), k.process.Process.Kill())
+		<-k.ended
+	}
+	k.process = nil
 	return err
 }
 

@@ -219,7 +219,7 @@ func (c *OVHcloud) listUsers(w http.ResponseWriter, _ *http.Request, _ *cloud) {
 		return
 	}
 	var ids []int
-	for i := range c.users {
+	for _, i := range c.rand.Perm(len(c.users)) {
 		ids = append(ids, firstUser+i)
 	}
 	answer(w, ids)
