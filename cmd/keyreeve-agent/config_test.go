@@ -338,19 +338,6 @@ func TestExample(t *testing.T) {
 	}
 }
 
-func TestPaused(t *testing.T) {
-	for path, want := range map[string]string{
-		"": "", "/nowhere/at/all": "", put(t, "pause", "move of the rack\n", 0o600): "move of the rack",
-	} {
-		if got, err := paused(path); got != want || err != nil {
-			t.Errorf("%s: %q, %v", path, got, err)
-		}
-	}
-	if got, _ := paused(t.TempDir()); got == "" {
-		t.Error("a pause that cannot be read does not pause")
-	}
-}
-
 // TestOptionalPrivileges: what starts and stops machines is asked for where the
 // policy may do that.
 func TestOptionalPrivileges(t *testing.T) {

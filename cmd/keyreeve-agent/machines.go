@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strings"
 
@@ -50,9 +48,7 @@ func (l *link) facts(ctx context.Context, s *inventory.Snapshot) (f policy.Facts
 	for _, k := range keys {
 		f.Keys[k.UniqueIdentifier] = policy.KeyFact{State: k.State, Made: k.InitialDate, BackedUp: k.BackedUp}
 	}
-	if f.Paused, err = paused(l.config.policy.PauseFile); err != nil {
-		return f, err
-	}
+	f.Paused = program.Printable(l.config.policy.Paused())
 	if f.Missing, err = l.missing(ctx); err != nil {
 		return f, err
 	}
@@ -92,25 +88,6 @@ func (l *link) resolve(ctx context.Context, host string) []string {
 		l.logger.Warn("a name that keys depend on does not resolve", "host", host, "err", err)
 	}
 	return list
-}
-
-// paused says what the pause file says. A file that cannot be read pauses too:
-// somebody wanted something.
-func paused(path string) (string, error) {
-	if path == "" {
-		return "", nil
-	}
-	data, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return err.Error(), nil
-	}
-	if text := strings.TrimSpace(string(data[:min(len(data), 200)])); text != "" {
-		return program.Printable(text), nil
-	}
-	return path + " is there", nil
 }
 
 // missing names the privileges that each operation lacks. Without the mode

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -129,7 +130,7 @@ func (e *Enforcer) round(ctx context.Context, p *Plan, t *tally) error {
 	a.keys = p.keys
 	a.over = func() bool {
 		now := a.Now()
-		return now.Sub(began) >= roundTime || !e.Policy.inWindow(now) || e.Policy.paused()
+		return now.Sub(began) >= roundTime || !e.Policy.inWindow(now) || e.Policy.Paused() != ""
 	}
 	a.Report = func(r Result) {
 		t.add(r)
@@ -144,7 +145,7 @@ func (e *Enforcer) round(ctx context.Context, p *Plan, t *tally) error {
 // start, also outside of windows: they were on. What is to be changed now is
 // started after that.
 func (e *Enforcer) restart(ctx context.Context, p *Plan, s *inventory.Snapshot, t *tally) error {
-	if e.Policy.paused() {
+	if e.Policy.Paused() != "" {
 		return nil
 	}
 	for _, job := range e.Applier.Ledger.Unfinished(s.VCenter) {
@@ -178,14 +179,23 @@ func (e *Enforcer) restart(ctx context.Context, p *Plan, s *inventory.Snapshot, 
 // was told to shut down and is still at it.
 const guestTime = time.Hour
 
-// paused tells whether somebody put the pause file there since the plan was made.
-// One that cannot be read pauses, too.
-func (p *Policy) paused() bool {
+// Paused says why nothing is to be done, by the pause file; empty: there is none.
+// A file that cannot be read pauses too: somebody wanted something.
+func (p *Policy) Paused() string {
 	if p.PauseFile == "" {
-		return false
+		return ""
 	}
-	_, err := os.Stat(p.PauseFile)
-	return !errors.Is(err, fs.ErrNotExist)
+	data, err := os.ReadFile(p.PauseFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	if err != nil {
+		return err.Error()
+	}
+	if text := strings.TrimSpace(string(data[:min(len(data), 200)])); text != "" {
+		return text
+	}
+	return p.PauseFile + " is there"
 }
 
 func (t *tally) add(r Result) {

@@ -294,7 +294,7 @@ func TestRoundEnds(t *testing.T) {
 		e.Look = func(ctx context.Context) (*inventory.Snapshot, Facts, error) {
 			s, f, err := look(ctx)
 			rounds++
-			if f.Now = clock; e.Policy.paused() {
+			if f.Now = clock; e.Policy.Paused() != "" {
 				f.Paused = "yes"
 			}
 			return s, f, err

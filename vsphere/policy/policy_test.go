@@ -290,3 +290,19 @@ func TestJudgementIsPure(t *testing.T) {
 		}
 	}
 }
+
+// The pause file says why, and one that cannot be read pauses too.
+func TestPaused(t *testing.T) {
+	note := filepath.Join(t.TempDir(), "pause")
+	if err := os.WriteFile(note, []byte("move of the rack\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{"": "", "/nowhere/at/all": "", note: "move of the rack"} {
+		if got := (&Policy{PauseFile: file}).Paused(); got != want {
+			t.Errorf("%s: %q", file, got)
+		}
+	}
+	if (&Policy{PauseFile: t.TempDir()}).Paused() == "" {
+		t.Error("a pause that cannot be read does not pause")
+	}
+}
