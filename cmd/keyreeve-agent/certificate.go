@@ -217,7 +217,7 @@ func (a *app) renewCertificate(ctx context.Context, l *link, now, dry bool) erro
 
 // dryRenewal says what would be done, and what is in the way.
 func (l *link) dryRenewal(ctx context.Context, leaf *x509.Certificate) error {
-	_, err := l.mayRenew(leaf)
+	err := l.mayRenew(leaf)
 	if err == nil {
 		err = l.inSyncAtOVH(ctx)
 	}

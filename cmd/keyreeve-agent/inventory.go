@@ -132,15 +132,15 @@ func (l *link) keys(ctx context.Context) (list []admin.Key, err error) {
 
 // providers are the key providers of a vCenter whose servers are ours.
 func (l *link) providers(s *inventory.Snapshot) []string {
-	return s.ProvidersAt(l.addresses()...)
+	return s.ProvidersAt(l.config.addresses()...)
 }
 
 // addresses are those of the key server, as vCenter may have it: where this
 // machine reaches it, and the one that OVHcloud has.
-func (l *link) addresses() []string {
-	list := []string{l.config.Server.KMIP}
-	if l.config.OVHcloud != nil {
-		list = append(list, hostPort(l.config.OVHcloud.Address, ovhcloud.KMIPPort))
+func (c *config) addresses() []string {
+	list := []string{c.Server.KMIP}
+	if c.OVHcloud != nil {
+		list = append(list, hostPort(c.OVHcloud.Address, ovhcloud.KMIPPort))
 	}
 	return list
 }

@@ -6,8 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/program"
@@ -67,51 +67,56 @@ func (l *link) due(ctx context.Context) (*x509.Certificate, error) {
 	return leaf, nil
 }
 
-// alias is the name under which every key provider has the key server.
-func (c *config) alias() (alias string, err error) {
-	if len(c.Providers) == 0 {
-		return "", errors.New("the settings name no key provider, so that nobody would tell vCenter of the new one")
-	}
-	for _, p := range c.Providers {
-		name, err := p.alias(c.Server.KMIP)
-		if err != nil {
-			return "", err
+// ours are those of the key providers that have the key server, and the name that
+// it has in them. Those of other servers, as server_ca_file and
+// server_fingerprints tell, are left out.
+func (c *config) ours(list []provider.Provider) (ours []provider.Provider, alias string, err error) {
+	for _, p := range list {
+		i := slices.IndexFunc(p.Servers, func(s provider.Server) bool { return c.isOurs(s) })
+		switch {
+		case i >= 0:
+		case p.OtherServers:
+			continue
+		case len(p.Servers) == 1:
+			i = 0 // behind a translation of addresses
+		default:
+			return nil, "", fmt.Errorf("none of the servers of key provider %s is at server.kmip (%s): which one is it?", p.Name, c.Server.KMIP)
 		}
-		if alias != "" && name != alias {
-			return "", fmt.Errorf("the settings call the key server %s and %s: give it one name", alias, name)
+		if name := p.Servers[i].Name; alias == "" || name == alias {
+			alias, ours = name, append(ours, p)
+			continue
 		}
-		alias = name
+		return nil, "", fmt.Errorf("the settings call the key server %s and %s: give it one name", alias, p.Servers[i].Name)
 	}
-	return alias, nil
+	if len(ours) == 0 {
+		return nil, "", errors.New("the settings name no key provider that has it, so that nobody would tell vCenter of the new one")
+	}
+	return ours, alias, nil
 }
 
-func (p providerConfig) alias(kmip string) (string, error) {
-	if len(p.Servers) == 1 {
-		return p.Servers[0].Name, nil
+// isOurs tells by its address that a server is ours.
+func (c *config) isOurs(s provider.Server) bool {
+	port := s.Port
+	if port == 0 {
+		port = provider.KMIPPort
 	}
-	for _, s := range p.Servers {
-		port := s.Port
-		if port == 0 {
-			port = provider.KMIPPort
-		}
-		if net.JoinHostPort(s.Address, strconv.Itoa(int(port))) == kmip {
-			return s.Name, nil
-		}
-	}
-	return "", fmt.Errorf("none of the servers of key provider %s is at server.kmip (%s): which one is it?", p.Name, kmip)
+	return slices.Contains(c.addresses(), hostPort(s.Address, port))
 }
 
-// mayRenew says why a person has to renew the certificate, or under which name
-// vCenter has the server.
-func (l *link) mayRenew(leaf *x509.Certificate) (alias string, err error) {
-	if alias, err = l.config.alias(); err == nil && l.app.now().After(leaf.NotAfter) {
+// mayRenew says why a person has to renew the certificate.
+func (l *link) mayRenew(leaf *x509.Certificate) error {
+	d, err := l.config.desiredProviders("")
+	if err == nil {
+		_, _, err = l.config.ours(d.Providers)
+	}
+	if err == nil && l.app.now().After(leaf.NotAfter) {
 		err = errors.New("it has ended, and nobody who checks it is connected")
 	}
 	if err != nil {
 		err = &failure{Code: exitBlocked, Err: fmt.Errorf("the key server's certificate ends at %s, and is not renewed by the agent: %w", program.Date(leaf.NotAfter), err),
 			Hint: "keyreeve certificate stage, on the server's machine; tell those who pinned it; keyreeve certificate use SHA256; keyreeve-agent apply"}
 	}
-	return alias, err
+	return err
 }
 
 // planCertificate adds the key server's certificate to a plan when it is due.
@@ -121,7 +126,7 @@ func (l *link) planCertificate(ctx context.Context, p *plan) error {
 	if err != nil || leaf == nil {
 		return err
 	}
-	if _, err := l.mayRenew(leaf); err != nil {
+	if err := l.mayRenew(leaf); err != nil {
 		p.add(area, isBlocked, err.Error())
 		return nil
 	}
@@ -139,7 +144,7 @@ func (l *link) renewIfDue(ctx context.Context) error {
 	if err != nil || leaf == nil {
 		return err
 	}
-	if _, err := l.mayRenew(leaf); err != nil {
+	if err := l.mayRenew(leaf); err != nil {
 		return nil
 	}
 	_, err = l.renew(ctx, leaf, func(step string) {
@@ -153,8 +158,7 @@ func (l *link) renew(ctx context.Context, leaf *x509.Certificate, did func(step 
 	if err := l.mayChange("certificate"); err != nil {
 		return out, err
 	}
-	alias, err := l.mayRenew(leaf)
-	if err != nil {
+	if err := l.mayRenew(leaf); err != nil {
 		return out, err
 	}
 	if l.state == nil { // an agent that runs would follow the old certificate meanwhile
@@ -176,9 +180,13 @@ func (l *link) renew(ctx context.Context, leaf *x509.Certificate, did func(step 
 	if err != nil {
 		return out, err
 	}
+	ours, alias, err := l.config.ours(d.Providers)
+	if err != nil {
+		return out, err
+	}
 	r := provider.Rotation{
 		Server:    &provider.AdminStager{API: server, Outlives: l.app.now().Add(l.config.renewBefore())},
-		Providers: d.Providers, Alias: alias, Prove: l.prove, Did: did,
+		Providers: ours, Alias: alias, Prove: l.prove, Did: did,
 		Verify: func(staged *x509.Certificate) error { return sameIssuer(leaf, staged) },
 	}
 	if l.config.OVHcloud != nil {
@@ -225,7 +233,21 @@ func (l *link) tellOVH(ctx context.Context, sha1 string) error {
 	}
 	c := l.config.OVHcloud
 	_, err = service.Reconcile(ctx, ovhcloud.Desired{Address: c.Address, Thumbprint: sha1, Description: c.Description}, l.app.ovhProgress())
+	if refusesThumbprint(err) {
+		err = fmt.Errorf("%w: %w", provider.ErrThumbprint, err)
+	}
 	return err
+}
+
+// refusesThumbprint tells that OVHcloud has judged what it was told: its task
+// failed, or it called the request wrong. Anything else, as that it was not
+// reached or does not let us in, says nothing of the thumbprint.
+func refusesThumbprint(err error) bool {
+	if _, judged := errors.AsType[*ovhcloud.TaskError](err); judged {
+		return true
+	}
+	e, answered := errors.AsType[*ovhcloud.Error](err)
+	return answered && (e.Status == http.StatusBadRequest || e.Status == http.StatusConflict || e.Status == http.StatusUnprocessableEntity)
 }
 
 // again is when a renewal that had begun and was put back is tried again: each

@@ -3,9 +3,12 @@ package main
 import (
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keyreeve/keyreeve/vsphere/ovhcloud"
 )
 
 func TestRenewBefore(t *testing.T) {
@@ -38,19 +41,27 @@ func TestAlias(t *testing.T) {
 	}
 	for content, want := range map[string]string{
 		least: "name no key provider",
-		vcenter + "providers:\n" + with("p", "{name: a, address: nat.example}"):                                                            "a",
-		vcenter + "providers:\n" + with("p", "{name: a, address: 192.0.2.2}, {name: b, address: 192.0.2.1}"):                               "b",
-		vcenter + "providers:\n" + with("p", "{name: a, address: 192.0.2.2}, {name: b, address: 192.0.2.1, port: 1}"):                      "which one is it?",
-		vcenter + "providers:\n" + with("p", "{name: a, address: 192.0.2.1}") + with("q", "{name: a, address: 192.0.2.1}"):                 "a",
-		vcenter + "providers:\n" + with("p", "{name: a, address: 192.0.2.1}") + with("q", "{name: b, address: 192.0.2.1}"):                 "call the key server a and b",
-		vcenter + "providers:\n" + with("p", "{name: a, address: 192.0.2.1}") + with("q", "{name: b, address: h}, {name: c, address: h2}"): "which one is it?",
+		vcenter + "providers:\n  - {name: p, client: c}\n": "kms-1", // as in the example
+		vcenter + "providers:\n" + with("p", "{name: a, address: 192.0.2.1}") + "  - {name: q, client: c, server_ca_file: f, servers: [{name: b, address: h}]}\n": "a",
+		vcenter + "providers:\n  - {name: q, client: c, server_ca_file: f, servers: [{name: b, address: h}]}\n":                                                   "name no key provider",
+		vcenter + "providers:\n  - {name: q, client: c, server_ca_file: f, servers: [{name: b, address: 192.0.2.1}]}\n":                                           "b",
+		vcenter + "providers:\n" + with("p", "{name: a, address: nat.example}"):                                                                                   "a",
+		vcenter + "providers:\n" + with("p", "{name: a, address: 192.0.2.2}, {name: b, address: 192.0.2.1}"):                                                      "b",
+		vcenter + "providers:\n" + with("p", "{name: a, address: 192.0.2.2}, {name: b, address: 192.0.2.1, port: 1}"):                                             "which one is it?",
+		vcenter + "providers:\n" + with("p", "{name: a, address: 192.0.2.1}") + with("q", "{name: a, address: 192.0.2.1}"):                                        "a",
+		vcenter + "providers:\n" + with("p", "{name: a, address: 192.0.2.1}") + with("q", "{name: b, address: 192.0.2.1}"):                                        "call the key server a and b",
+		vcenter + "providers:\n" + with("p", "{name: a, address: 192.0.2.1}") + with("q", "{name: b, address: h}, {name: c, address: h2}"):                        "which one is it?",
 	} {
 		c, err := parse([]byte(content))
 		if err != nil {
 			t.Errorf("%s: %v", content, err)
 			continue
 		}
-		got, err := c.alias()
+		d, err := c.desiredProviders("")
+		if err != nil {
+			t.Error(err)
+		}
+		_, got, err := c.ours(d.Providers)
 		if got != want && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: got %q, %v; want %s", content, got, err, want)
 		}
@@ -82,11 +93,11 @@ func TestMayRenew(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := &link{app: a, config: c}
-	if _, err := l.mayRenew(&x509.Certificate{NotAfter: time.Now().Add(-time.Second)}); err == nil || !strings.Contains(err.Error(), "has ended") {
+	if err := l.mayRenew(&x509.Certificate{NotAfter: time.Now().Add(-time.Second)}); err == nil || !strings.Contains(err.Error(), "has ended") {
 		t.Error(err)
 	}
-	if alias, err := l.mayRenew(&x509.Certificate{NotAfter: time.Now().Add(time.Second)}); alias != "a" || err != nil {
-		t.Error(alias, err)
+	if err := l.mayRenew(&x509.Certificate{NotAfter: time.Now().Add(time.Second)}); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -97,6 +108,26 @@ func TestAgain(t *testing.T) {
 	for left, want := range map[time.Duration]time.Duration{30 * 24 * time.Hour: 6 * time.Hour, 4 * time.Hour: time.Hour, time.Minute: 15 * time.Second} {
 		if got := again(now, &x509.Certificate{NotAfter: now.Add(left)}).Sub(now); got != want {
 			t.Errorf("%s left: after %s, want %s", left, got, want)
+		}
+	}
+}
+
+// Only what OVHcloud has judged is a refusal of the thumbprint.
+func TestRefusesThumbprint(t *testing.T) {
+	for name, tc := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"nothing":            {nil, false},
+		"the task failed":    {fmt.Errorf("registering: %w", &ovhcloud.TaskError{}), true},
+		"a wrong request":    {&ovhcloud.Error{Status: 400}, true},
+		"no right":           {&ovhcloud.Error{Status: 403}, false},
+		"not there":          {&ovhcloud.Error{Status: 503}, false},
+		"not reached":        {errors.New("dial tcp: refused"), false},
+		"another task, busy": {ovhcloud.ErrBlocked, false},
+	} {
+		if got := refusesThumbprint(tc.err); got != tc.want {
+			t.Errorf("%s: %v", name, got)
 		}
 	}
 }
