@@ -49,6 +49,7 @@ type link struct {
 	own        *x509.Certificate // that the agent shows to it; nil: over the socket
 	ovh        *ovhcloud.Client
 	vcenter    *session.Session
+	login      refusal // of the session that there is not
 }
 
 // connect reads the settings of a command.
@@ -78,8 +79,12 @@ func (a *app) newLogger(c *config, level slog.Leveler) *slog.Logger {
 }
 
 // close ends what was connected, also when the command's context has ended.
-func (l *link) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), reachTime)
+func (l *link) close() { l.disconnect(context.Background()) }
+
+// disconnect ends what is connected. Who is asked again is connected again, with
+// credentials that are read anew.
+func (l *link) disconnect(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
 	l.release(ctx)
 	if l.vcenter != nil {
@@ -93,6 +98,14 @@ func (l *link) close() {
 	if l.server != nil {
 		l.server.Close()
 	}
+	l.vcenter, l.ovh, l.server, l.login = nil, nil, nil, refusal{}
+}
+
+// A refusal is a password that vCenter did not take. Some tries in a row lock the
+// account, and each part of a pass would make one.
+type refusal struct {
+	err   error
+	until time.Time
 }
 
 // keyServer is the admin API's client.
@@ -212,6 +225,9 @@ func (l *link) vCenter(ctx context.Context) (*session.Session, error) {
 	if c == nil {
 		return nil, fmt.Errorf("%w: vcenter: missing: the settings do not say how to reach vCenter", errConfig)
 	}
+	if l.app.now().Before(l.login.until) {
+		return nil, l.login.err
+	}
 	password, err := l.app.secret(secretName{"vcenter.password"}, c.PasswordFile)
 	if err != nil {
 		return nil, err
@@ -228,6 +244,9 @@ func (l *link) vCenter(ctx context.Context) (*session.Session, error) {
 	})
 	if err != nil {
 		password.Clear()
+		if errors.Is(err, session.ErrLogin) {
+			l.login = refusal{err, l.app.now().Add(session.LoginAgain)}
+		}
 		return nil, err
 	}
 	return l.vcenter, nil

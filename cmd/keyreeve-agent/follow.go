@@ -23,29 +23,31 @@ type sight struct {
 // done, for the rest of what somebody is doing.
 const settling = 2 * time.Second
 
+// actEvery is how often a pass is made before its time. Each may change as many
+// machines as the policy's limit says, and reads the whole vCenter.
+const actEvery = time.Minute
+
 // errActNow ends the watch: a pass is to be made before its time.
 var errActNow = errors.New("something is to be done")
 
 // follow waits for the next pass, and compares meanwhile each machine that
 // changes with the policy: a drift is seen at once, without reading the others
-// again. Where it can be mended, the pass is made now.
-func (w *watch) follow(ctx context.Context, d time.Duration) error {
-	if w.link.seen == nil {
-		return ctxtime.Sleep(ctx, d)
-	}
-	limited, cancel := context.WithTimeout(ctx, d)
+// again. Where it can be mended, the pass is made now. It returns when the pass is
+// to be made, or ctx has ended.
+func (w *watch) follow(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	err := w.watchMachines(limited)
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case errors.Is(err, errActNow):
-		return ctxtime.Sleep(ctx, settling)
-	case limited.Err() == nil:
-		w.link.logger.Warn("the machines are not watched until the next pass", "err", err)
-		_ = ctxtime.Sleep(limited, d) // its end is no error
+	if w.link.seen != nil {
+		err := w.watchMachines(ctx)
+		if errors.Is(err, errActNow) {
+			now := w.link.app.now()
+			d = max(settling, w.acted.Add(actEvery).Sub(now))
+			w.acted = now.Add(d)
+		} else if ctx.Err() == nil {
+			w.link.logger.Warn("the machines are not watched until the next pass", "err", err)
+		}
 	}
-	return ctx.Err()
+	_ = ctxtime.Sleep(ctx, d) // whether it was stopped, the caller sees
 }
 
 func (w *watch) watchMachines(ctx context.Context) error {
@@ -97,12 +99,18 @@ func (l *link) judgeSeen(ctx context.Context) (*policy.Plan, error) {
 	return e.Plan(ctx)
 }
 
-// drift are the actions of a plan that the one before did not have.
+// drift are the actions of a plan that the one before did not have, not even for
+// a later run: whom a limit lets through first may change with every event.
 func drift(before, now *policy.Plan) (list []policy.Action) {
 	had := map[string]bool{}
 	name := func(a *policy.Action) string { return fmt.Sprint(a.Ref, " ", a.Op) }
 	for i := range before.Actions {
 		had[name(&before.Actions[i])] = true
+	}
+	for i := range before.Held {
+		if limited := before.Held[i].Because; len(limited) == 1 && limited[0].Reason == policy.Limit {
+			had[name(&before.Held[i].Action)] = true
+		}
 	}
 	for i := range now.Actions {
 		if !had[name(&now.Actions[i])] {

@@ -39,8 +39,9 @@ answer is logged, is a metric, and is asked again; it ends nothing. The state fo
 is locked: a second agent on this machine does not start. While one elsewhere is the
 vCenter's active agent, this one only reads.
 
-SIGHUP has it read the log's level and the certificate for the key server anew, and
-look at once.`,
+SIGHUP has it read the log's level, passwords and its certificate for the key server
+anew, and look at once. A password that vCenter refuses is not tried again for ten
+minutes, or until then.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := a.connect(o)
 			if err != nil {
@@ -66,6 +67,7 @@ type watch struct {
 	metrics *runMetrics
 	seen    *seenMetrics
 
+	acted    time.Time               // when a pass was last made before its time
 	settings func() (*config, error) // reads them anew
 	level    *slog.LevelVar
 
@@ -182,17 +184,17 @@ func (w *watch) wait(ctx context.Context, d time.Duration, hangup <-chan os.Sign
 			told <- false
 		}
 	}()
-	_ = w.follow(waiting, d) // ctx says whether it was stopped
+	w.follow(waiting, d)
 	stop()
 	if <-told && ctx.Err() == nil {
-		w.reload()
+		w.reload(ctx)
 	}
 	return ctx.Err()
 }
 
-// reload takes the log's level anew, and the certificate that the agent shows to
-// the key server. All else is read at a start.
-func (w *watch) reload() {
+// reload takes the log's level anew, and all credentials: those who were connected
+// are connected again by the next pass. All else is read at a start.
+func (w *watch) reload(ctx context.Context) {
 	l := w.link
 	c, err := w.settings()
 	if err != nil {
@@ -200,17 +202,8 @@ func (w *watch) reload() {
 		return
 	}
 	w.level.Set(c.Log.level())
-	before := l.server
-	l.server = nil
-	if _, err := l.keyServer(); err != nil {
-		l.server = before
-		l.logger.Warn("the certificate for the key server cannot be read, and the old one is used", "err", err)
-		return
-	}
-	if before != nil {
-		before.Close()
-	}
-	l.logger.Info("reloaded: the log's level, and the certificate for the key server")
+	l.disconnect(ctx)
+	l.logger.Info("reloaded: the log's level, passwords and certificates")
 }
 
 func (a *app) notify(l *link, state string) {

@@ -85,9 +85,9 @@ var (
 	ErrClosed = errors.New("the session was closed")
 )
 
-// loginAgain is how long a password that was refused is not tried again: each
+// LoginAgain is how long a password that was refused is not tried again: each
 // call would, and some tries in a row lock the account.
-const loginAgain = 10 * time.Minute
+const LoginAgain = 10 * time.Minute
 
 // Open connects and logs in. The caller ends the session with Close.
 func Open(ctx context.Context, cfg Config) (*Session, error) {
@@ -238,8 +238,8 @@ func (s *Session) again(ctx context.Context, epoch uint64) error {
 		return ErrClosed
 	case s.epoch.Load() != epoch:
 		return nil
-	case s.refused != nil && time.Since(s.refusedAt) < loginAgain:
-		return fmt.Errorf("%w; not tried again before %s", s.refused, s.refusedAt.Add(loginAgain).UTC().Format(time.RFC3339))
+	case s.refused != nil && time.Since(s.refusedAt) < LoginAgain:
+		return fmt.Errorf("%w; not tried again before %s", s.refused, s.refusedAt.Add(LoginAgain).UTC().Format(time.RFC3339))
 	}
 	s.refused = nil
 	below := *s.client

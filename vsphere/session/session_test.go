@@ -253,11 +253,11 @@ func TestRefusedLoginIsNotRepeated(t *testing.T) {
 	if g.logins != 1 || !errors.Is(s.Err(), ErrLogin) {
 		t.Errorf("%d logins; %v", g.logins, s.Err())
 	}
-	s.refusedAt = s.refusedAt.Add(-loginAgain)
+	s.refusedAt = s.refusedAt.Add(-LoginAgain)
 	if _, err := methods.GetCurrentTime(t.Context(), s.Client()); !errors.Is(err, ErrLogin) || g.logins != 2 {
 		t.Errorf("%d logins after a while: %v", g.logins, err)
 	}
-	s.refusedAt, s.wire = s.refusedAt.Add(-loginAgain), g.RoundTripper
+	s.refusedAt, s.wire = s.refusedAt.Add(-LoginAgain), g.RoundTripper
 	if _, err := methods.GetCurrentTime(t.Context(), s.Client()); err != nil {
 		t.Error(err)
 	}
