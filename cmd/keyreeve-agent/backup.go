@@ -29,7 +29,7 @@ of the settings. Keep it away from vCenter and from what vCenter's machines keep
 There is no secret in it, and no key: keys are in the key server, and in the
 backups of its store (keyreeve backup create). A file that has the backup of
 another vCenter is not overwritten. run writes one into state_dir by itself after
-each complete inventory; recover finds that one.`,
+each inventory; what that could not see stays as it was. recover finds that one.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if out == "" {
 				return usage(cmd, "say where to: --out FILE")
@@ -131,12 +131,10 @@ const (
 )
 
 // keep writes a backup into the state folder, one for each vCenter: that of a
-// lost one stays when its successor is looked at. A snapshot that is not
-// complete is none to keep, since it would be taken when it is needed.
+// lost one stays when its successor is looked at. What a snapshot that is not
+// complete lacks is taken over from the one before: a host that is away for
+// weeks keeps no other machine's new key out of it.
 func (l *link) keep(ctx context.Context, s *inventory.Snapshot) {
-	if len(s.Partial) > 0 {
-		return
-	}
 	name := strings.Map(func(r rune) rune {
 		if strings.ContainsRune("0123456789abcdefABCDEF-", r) {
 			return r

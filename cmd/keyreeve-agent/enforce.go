@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -81,7 +82,7 @@ func (l *link) enforcement(w word) (*enforcement, error) {
 	e.Confirm, e.Changes, e.Only = w.confirm, w.changes, w.only
 	e.Applier = &policy.Applier{
 		Ledger: e.ledger, Limits: l.config.policy.Limits, Now: l.app.now,
-		Healthy: func(ctx context.Context) error { return l.healthy(ctx, proofEvery) }, FindKey: l.findKey, Report: e.report, Progress: e.progress, Metrics: l.policyMetrics,
+		Healthy: func(ctx context.Context) error { return l.healthy(ctx, proofEvery) }, FindKey: l.findKey, HasKey: l.hasKey, Report: e.report, Progress: e.progress, Metrics: l.policyMetrics,
 	}
 	return e, nil
 }
@@ -119,7 +120,11 @@ func (e *enforcement) read(ctx context.Context) (*inventory.Snapshot, policy.Fac
 			return nil, f, err
 		}
 		if e.demand = nil; d != nil {
-			e.Memory.Of(s.VCenter).Demand = d
+			known := e.Memory.Of(s.VCenter)
+			if n := d.Drops(known.Demand); n > 0 {
+				e.link.say("note: of what was asked for before, %d machines are left; that is not gone on with: ask for them again", n)
+			}
+			known.Demand = d
 		}
 	}
 	e.link.seen = &sight{s, f}
@@ -200,14 +205,31 @@ func (l *link) findKey(ctx context.Context, job string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if len(page.Keys) > 0 {
-			return page.Keys[0].UniqueIdentifier, nil
+		if i := slices.IndexFunc(page.Keys, usable); i >= 0 {
+			return page.Keys[i].UniqueIdentifier, nil
 		}
 		if query.After = page.Next; page.Next == "" {
 			return "", nil
 		}
 	}
 }
+
+// hasKey asks for a key that vCenter has had made: another server of the provider
+// may have made it, which is not ours.
+func (l *link) hasKey(ctx context.Context, id string) error {
+	server, err := l.keyServer()
+	if err != nil {
+		return err
+	}
+	k, err := server.Key(ctx, id)
+	if err == nil && !usable(k) {
+		err = fmt.Errorf("it is %s", k.State)
+	}
+	return err
+}
+
+// usable tells that a machine may be encrypted with a key.
+func usable(k admin.Key) bool { return k.State == "Active" || k.State == "Pre-Active" }
 
 // report tells one result. The policy calls it for one at a time.
 func (e *enforcement) report(r policy.Result) {

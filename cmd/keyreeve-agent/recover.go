@@ -74,7 +74,7 @@ func (a *app) recover(ctx context.Context, o *options, l *link, from string, dry
 		return err
 	}
 	l.warnOfBackup(v, want.Providers)
-	if err := recovery.Check(v.facts, want.Providers, l.addresses()); err != nil {
+	if err := recovery.Check(v.facts, want.Providers, l.config.addresses()); err != nil {
 		return &failure{Code: exitBlocked, Err: err, Hint: "nothing was changed; see name, client and group under providers in the settings; or name the lost vCenter's backup: --from FILE"}
 	}
 	if dry {

@@ -169,10 +169,10 @@ func is(v *inventory.VM, name string) bool {
 	return err == nil && fits
 }
 
-// older tells whether a key of the machine was made longer ago, by the key
-// server: vSphere keeps no dates.
+// older tells whether a key of the machine's that can be exchanged was made longer
+// ago, by the key server: vSphere keeps no dates.
 func older(v *inventory.VM, f policy.Facts, age time.Duration) bool {
-	return slices.ContainsFunc(v.Keys(), func(k inventory.Key) bool {
+	return slices.ContainsFunc(policy.OwnKeys(v), func(k inventory.Key) bool {
 		fact, known := f.Keys[k.ID]
 		return known && f.Now.Sub(fact.Made) > age
 	})

@@ -144,7 +144,7 @@ func (d *differ) alarms(v *inventory.VM) {
 	if why, on := d.path.machines[v.Ref]; on && len(keys) > 0 {
 		d.plan.alarm(path, KeyPathEncrypted, why)
 	}
-	own, w := ownKeys(v), d.p.wishes(v)
+	own, w := OwnKeys(v), d.p.wishes(v)
 	for _, k := range keys {
 		if r := d.missing(k); r != "" {
 			d.plan.alarm(path, r, k.String())

@@ -216,7 +216,7 @@ func (d *differ) contradiction(_ *inventory.VM, w wish) []Because {
 
 // stale says whether a machine needs other keys.
 func (d *differ) stale(v *inventory.VM, w wish, demanded bool) (a Action, because []Because) {
-	own := ownKeys(v)
+	own := OwnKeys(v)
 	if len(own) == 0 {
 		return a, nil
 	}
@@ -247,10 +247,10 @@ func (d *differ) stale(v *inventory.VM, w wish, demanded bool) (a Action, becaus
 	return a, append(because, d.lost(v)...)
 }
 
-// ownKeys are those of the home and the disks as they are now: what a recrypt
+// OwnKeys are those of the home and the disks as they are now: what a recrypt
 // exchanges. What a disk is built on keeps its keys, as snapshots do: who took
 // those for a reason would recrypt the machine for ever.
-func ownKeys(v *inventory.VM) []inventory.Key {
+func OwnKeys(v *inventory.VM) []inventory.Key {
 	bare := inventory.VM{Key: v.Key}
 	for _, d := range v.Disks {
 		bare.Disks = append(bare.Disks, inventory.Disk{Key: d.Key})

@@ -88,12 +88,25 @@ func NewDemand(s *inventory.Snapshot, deep bool, wanted func(*inventory.VM) bool
 	d := &Demand{Deep: deep, Machines: map[string][]inventory.Key{}}
 	for i := range s.VMs {
 		if v := &s.VMs[i]; wanted(v) {
-			if own := ownKeys(v); len(own) > 0 {
+			if own := OwnKeys(v); len(own) > 0 {
 				d.Machines[v.Ref] = own
 			}
 		}
 	}
 	return d
+}
+
+// Drops counts the machines of an earlier demand that this one is not about.
+func (d *Demand) Drops(before *Demand) (n int) {
+	if before == nil {
+		return 0
+	}
+	for ref := range before.Machines {
+		if _, also := d.Machines[ref]; !also {
+			n++
+		}
+	}
+	return n
 }
 
 // keep forgets the machines that are done with.
@@ -111,7 +124,7 @@ func (d *Demand) left(s *inventory.Snapshot) (refs []string) {
 	}
 	for i := range s.VMs {
 		v := &s.VMs[i]
-		if old, ok := d.Machines[v.Ref]; ok && (!v.Readable || share(old, ownKeys(v))) {
+		if old, ok := d.Machines[v.Ref]; ok && (!v.Readable || share(old, OwnKeys(v))) {
 			refs = append(refs, v.Ref)
 		}
 	}
