@@ -151,6 +151,7 @@ func (a *app) serve(ctx context.Context, l *link, settings func() (*config, erro
 		}
 		a.notify(l, "STATUS="+w.status())
 		if err := w.wait(ctx, pause(l.config.Run.Every, failures, rand.Float64()), hangup); err != nil {
+			l.logger.Info("the agent stops")
 			return nil // it was stopped, which is what a service does
 		}
 	}
