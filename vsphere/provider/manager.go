@@ -144,6 +144,9 @@ func (m *Manager) status(ctx context.Context, infos []types.KmipClusterInfo) (li
 	}
 	err = m.collect(ctx, func(pc *property.Collector) error {
 		info, err := task.WaitEx(ctx, res.Returnval, pc, nil)
+		if err == nil {
+			err = context.Cause(ctx) // it ends without an error, and without an answer, when ctx does
+		}
 		if err != nil {
 			return err
 		}
