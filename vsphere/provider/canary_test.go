@@ -18,14 +18,21 @@ func (r *rig) canary() provider.Canary {
 	return provider.Canary{Servers: []string{r.kms.Addr()}, KMIP: r.kms.kmip(r.T, "canary"), ID: "vc-1"}
 }
 
-// left is how many keys of canaries there are that are not destroyed.
-func (r *rig) left(cfg kmipclient.Config) (n int) {
+// peer is a connection of a canary's client.
+func (r *rig) peer(cfg kmipclient.Config) *kmipclient.Client {
 	r.Helper()
 	c, err := kmipclient.Dial(context.WithoutCancel(r.Context()), r.kms.Addr(), cfg)
 	if err != nil {
 		r.Fatal(err)
 	}
-	defer func() { _ = c.Close() }()
+	r.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// left is how many keys of canaries there are that are not destroyed.
+func (r *rig) left(cfg kmipclient.Config) (n int) {
+	r.Helper()
+	c := r.peer(cfg)
 	ids, err := c.Locate(r.Context())
 	if err != nil {
 		r.Fatal(err)
@@ -62,11 +69,7 @@ func TestProve(t *testing.T) {
 func TestProveAfterKill(t *testing.T) {
 	r := newRig(t)
 	c := r.canary()
-	peer, err := kmipclient.Dial(t.Context(), r.kms.Addr(), c.KMIP)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = peer.Close() }()
+	peer := r.peer(c.KMIP)
 	for i, id := range []string{"vc-1", "vc-1", "vc-2"} {
 		uid, err := peer.Create(t.Context(), kmipclient.CreateOptions{Attributes: []kmip.Attribute{kmip.TextAttribute("x-Keyreeve-Canary", id)}})
 		if err == nil && i == 0 {
@@ -88,11 +91,7 @@ func TestProveAfterKill(t *testing.T) {
 func TestSweepTakesOnlyItsOwn(t *testing.T) {
 	r := newRig(t)
 	c := r.canary()
-	peer, err := kmipclient.Dial(t.Context(), r.kms.Addr(), c.KMIP)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = peer.Close() }()
+	peer := r.peer(c.KMIP)
 	mark := kmip.TextAttribute
 	for i, attrs := range [][]kmip.Attribute{nil, {mark("x-Keyreeve-Canary", "vc-2")}, {mark("x-Other", "vc-1")}, {mark("x-Keyreeve-Canary", "vc-1")}} {
 		uid, err := peer.Create(t.Context(), kmipclient.CreateOptions{Attributes: attrs})
