@@ -164,7 +164,7 @@ func metric(ts *testscript.TestScript, _ bool, args []string) {
 
 func says(ts *testscript.TestScript, port, path, want string) {
 	last := ""
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		res, err := http.Get("http://127.0.0.1:" + port + path)
 		if err != nil {
 			last = err.Error()
