@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/vim25/methods"
@@ -154,8 +155,17 @@ func (p Provider) spec(st Step, password bool) types.KmipServerSpec {
 
 // updateServer sends the password along when there is one: after another user
 // name the old one would be wrong. It looks whether vCenter has taken all of it:
-// an empty proxy or user may be taken as "stays as it is".
+// an empty proxy or user may be taken as "stays as it is". And where it was
+// connected, and nobody answers in the new place, it puts the old one back: a
+// typing error would keep hosts from their keys.
 func (m *Manager) updateServer(ctx context.Context, w Provider, st Step) error {
+	before, err := m.Look(ctx, w.Name)
+	if err != nil {
+		return err
+	}
+	if before == nil {
+		return errors.New("it is gone")
+	}
 	spec := w.spec(st, true)
 	if spec.Info.ProxyPort == 0 {
 		spec.Info.ProxyPort = -1 // "delete the entry"
@@ -175,8 +185,33 @@ func (m *Manager) updateServer(ctx context.Context, w Provider, st Step) error {
 	if how := o.match(server).differs(server); len(how) > 0 {
 		return fmt.Errorf("vCenter has kept its %q: remove the server there and run this again", how)
 	}
-	return nil
+	return m.answers(ctx, w, before.match(server), spec)
 }
+
+// answers looks whether vCenter reaches a server in its new place. One that had
+// another user stays there: nobody knows the password of before.
+func (m *Manager) answers(ctx context.Context, w Provider, was *ServerState, spec types.KmipServerSpec) error {
+	if was == nil || was.Status != "green" || was.User != spec.Info.UserName {
+		return nil
+	}
+	_, _, problem := m.Sees(ctx, w.Name, was.Name)
+	if problem == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+	defer cancel()
+	spec.Info.Address, spec.Info.Port, spec.Info.ProxyAddress, spec.Info.ProxyPort = was.Address, was.Port, was.ProxyAddress, was.ProxyPort
+	if spec.Info.ProxyPort == 0 {
+		spec.Info.ProxyPort = -1
+	}
+	if err := m.keys.UpdateKmipServer(ctx, spec); err != nil {
+		return fmt.Errorf("%w; and putting the old place back has failed: %w", problem, err)
+	}
+	return fmt.Errorf("%w; it was connected where it was before, and is there again", problem)
+}
+
+// undoTime is how long putting a server back may take.
+const undoTime = time.Minute
 
 // trustServer uploads a server's certificate to vCenter, once it has been
 // compared with what was given and with what the server says of itself.

@@ -397,6 +397,32 @@ func TestServers(t *testing.T) {
 	}
 }
 
+// An address at which nobody answers, as a typing error, takes no key from
+// anybody: the server is put back to where it was connected.
+func TestServerAtAWrongAddress(t *testing.T) {
+	r := newRig(t)
+	d := r.desired(provider.CSR)
+	r.reconcile(d)
+	right := d.Providers[0].Servers[0]
+	wrong := r.desired(provider.CSR)
+	wrong.Providers[0].Servers[0].Address, wrong.Providers[0].Servers[0].Port = "127.0.0.1", 1
+	if _, err := r.m.Reconcile(r.Context(), wrong); err == nil || !strings.Contains(err.Error(), "it was connected where it was before, and is there again") {
+		t.Errorf("it says %v", err)
+	}
+	o, err := r.m.WaitNormal(r.Context(), name)
+	if err != nil || o.Servers[0].Address != right.Address {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if got := r.reconcile(d); got != "" {
+		t.Errorf("then %q", got)
+	}
+	twin := r.desired(provider.CSR)
+	twin.Providers[0].Servers[0].Address = "localhost" // the same server by another way
+	if got := r.reconcile(twin); got != "update-server trust-server" {
+		t.Errorf("an address that answers: %q", got)
+	}
+}
+
 // A provider under an encrypted machine is neither renamed nor removed; without
 // one it goes, and its successor is the default.
 func TestKeysInUse(t *testing.T) {
