@@ -93,8 +93,9 @@ func (e *enforcement) close() {
 	}
 }
 
-// read is what the enforcer judges by, and where a demand is taken up. The proof with a real key is part of it
-// when machines are to be changed; a plan changes nothing.
+// read is what the enforcer judges by, and where a demand is taken up. The proof
+// with a real key is part of it when machines are to be changed; a plan changes
+// nothing.
 func (e *enforcement) read(ctx context.Context) (*inventory.Snapshot, policy.Facts, error) {
 	s, err := e.link.read(ctx)
 	if err != nil {

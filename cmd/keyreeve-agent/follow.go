@@ -40,14 +40,19 @@ func (w *watch) follow(ctx context.Context, d time.Duration) {
 	if w.link.seen != nil {
 		err := w.watchMachines(ctx)
 		if errors.Is(err, errActNow) {
-			now := w.link.app.now()
-			d = max(settling, w.acted.Add(actEvery).Sub(now))
-			w.acted = now.Add(d)
+			d = w.actAfter(w.link.app.now())
 		} else if ctx.Err() == nil {
 			w.link.logger.Warn("the machines are not watched until the next pass", "err", err)
 		}
 	}
 	_ = ctxtime.Sleep(ctx, d) // whether it was stopped, the caller sees
+}
+
+// actAfter is how long to wait with a pass before its time.
+func (w *watch) actAfter(now time.Time) time.Duration {
+	d := max(settling, w.acted.Add(actEvery).Sub(now))
+	w.acted = now.Add(d)
+	return d
 }
 
 func (w *watch) watchMachines(ctx context.Context) error {

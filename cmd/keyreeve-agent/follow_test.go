@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/keyreeve/keyreeve/vsphere/policy"
 )
@@ -26,5 +27,18 @@ func TestDrift(t *testing.T) {
 	}
 	if want := "[on both new]"; fmt.Sprint(got) != want {
 		t.Errorf("%v, want %s", got, want)
+	}
+}
+
+// Passes before their time are apart, however many events there are.
+func TestActsApart(t *testing.T) {
+	w, now := &watch{}, time.Unix(1_700_000_000, 0)
+	for i, want := range []time.Duration{settling, settling + actEvery, settling + 2*actEvery} {
+		if got := w.actAfter(now); got != want {
+			t.Errorf("event %d: a pass after %s, want %s", i, got, want)
+		}
+	}
+	if got := w.actAfter(now.Add(time.Hour)); got != settling {
+		t.Errorf("later: after %s", got)
 	}
 }

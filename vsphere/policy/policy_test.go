@@ -306,3 +306,24 @@ func TestPaused(t *testing.T) {
 		t.Error("a pause that cannot be read does not pause")
 	}
 }
+
+// What a new demand leaves out of the one before is told to people.
+func TestDemandDrops(t *testing.T) {
+	demand := func(refs ...string) *Demand {
+		d := &Demand{Machines: map[string][]inventory.Key{}}
+		for _, ref := range refs {
+			d.Machines[ref] = nil
+		}
+		return d
+	}
+	for _, tc := range []struct {
+		before, next *Demand
+		want         int
+	}{
+		{nil, demand("a"), 0}, {demand("a", "b"), demand("a", "b", "c"), 0}, {demand("a", "b", "c"), demand("b"), 2},
+	} {
+		if got := tc.next.Drops(tc.before); got != tc.want {
+			t.Errorf("%v after %v: %d, want %d", tc.next, tc.before, got, tc.want)
+		}
+	}
+}
