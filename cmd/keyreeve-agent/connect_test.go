@@ -15,27 +15,36 @@ import (
 
 	"github.com/keyreeve/keyreeve/admin"
 	"github.com/keyreeve/keyreeve/certs"
+	"github.com/keyreeve/keyreeve/vsphere/inventory"
 	"github.com/keyreeve/keyreeve/vsphere/session"
 	"github.com/keyreeve/keyreeve/vsphere/vspheretest"
 )
 
-// A password that vCenter refuses is not tried again by each part of each pass,
-// which would lock the account: not before a while, or a person has said so.
-func TestRefusedPassword(t *testing.T) {
+// vCenterOf is a link to a vCenter whose password is "right".
+func vCenterOf(t *testing.T, password string) *link {
+	t.Helper()
 	v, err := vspheretest.New(vspheretest.Options{User: url.UserPassword("agent", "right")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = v.Close() }()
+	t.Cleanup(func() { _ = v.Close() })
 	leaf, err := certs.FetchServerCertificate(t.Context(), v.URL.Host)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, _ := testApp("KEYREEVE_AGENT_VCENTER_PASSWORD=wrong")
-	now := time.Now()
+	a, _ := testApp("KEYREEVE_AGENT_VCENTER_PASSWORD=" + password)
+	c := &config{StateDir: t.TempDir(), VCenter: &vcenterConfig{URL: v.URL.Host, User: "agent", Thumbprint: certs.SHA256(leaf)}}
+	l := &link{app: a, logger: slog.New(slog.DiscardHandler), config: c}
+	t.Cleanup(l.close)
+	return l
+}
+
+// A password that vCenter refuses is not tried again by each part of each pass,
+// which would lock the account: not before a while, or a person has said so.
+func TestRefusedPassword(t *testing.T) {
+	l := vCenterOf(t, "wrong")
+	a, now := l.app, time.Now()
 	a.now = func() time.Time { return now }
-	l := &link{app: a, logger: slog.New(slog.DiscardHandler), config: &config{VCenter: &vcenterConfig{URL: v.URL.Host, User: "agent", Thumbprint: certs.SHA256(leaf)}}}
-	defer l.close()
 	refused := func(want bool) {
 		t.Helper()
 		if _, err := l.vCenter(t.Context()); errors.Is(err, session.ErrLogin) != want {
@@ -101,5 +110,32 @@ func TestKeysThatCanBeUsed(t *testing.T) {
 	}
 	if id, err := l.findKey(t.Context(), "job"); id != "b" || err != nil {
 		t.Errorf("found %q, %v", id, err)
+	}
+}
+
+// A machine that cannot be read keeps its keys in the backup, and keeps nobody
+// else's new key out of it.
+func TestKeepOfAPartialInventory(t *testing.T) {
+	l := vCenterOf(t, "right")
+	s, err := l.read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := func(id string) inventory.Key { return inventory.Key{ID: id, Provider: "p"} }
+	s.VMs = []inventory.VM{{Ref: "vm-1", Name: "away", Instance: "1", Readable: true, Key: key("old")}, {Ref: "vm-2", Name: "new", Instance: "2", Readable: true}}
+	l.keep(t.Context(), s)
+	s.Partial = []string{"a host is not connected"}
+	s.VMs[0].Readable, s.VMs[0].Key, s.VMs[1].Key = false, inventory.Key{}, key("new")
+	l.keep(t.Context(), s)
+	b, _, err := l.findBackup("", s.VCenter, false)
+	if err != nil || b == nil {
+		t.Fatal(b, err)
+	}
+	got := map[string]string{}
+	for _, m := range b.Machines {
+		got[m.Name] = m.Keys[0].ID
+	}
+	if len(got) != 2 || got["away"] != "old" || got["new"] != "new" || len(b.Partial) != 1 {
+		t.Errorf("%v, partial %v", got, b.Partial)
 	}
 }
