@@ -5,9 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -30,6 +28,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/certs"
 	"github.com/keyreeve/keyreeve/internal/programtest"
+	"github.com/keyreeve/keyreeve/vsphere/vspheretest"
 )
 
 var programs = programtest.New("keyreeve", "keyreeve-lab")
@@ -55,11 +54,13 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GOVC_HOME", env.WorkDir)
 			env.Setenv("EXAMPLE", example)
-			port, err := freePort()
-			if err != nil {
-				return err
+			for _, name := range []string{"METRICS", "METRICS_2"} {
+				addr, err := vspheretest.FreeAddress(9696)
+				if err != nil {
+					return err
+				}
+				env.Setenv(name, addr)
 			}
-			env.Setenv("METRICS_PORT", port)
 			env.Setenv("PATH", path+string(os.PathListSeparator)+env.Getenv("PATH"))
 			return nil
 		},
@@ -68,16 +69,6 @@ func TestScripts(t *testing.T) {
 			"health": health, "metric": metric, "foreign": foreign, "upload": upload, "due": due, "killed": killed, "hangup": hangup,
 		},
 	})
-}
-
-// freePort is one for the metrics of a script's agent: scripts run side by side.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, errors.Join(err, l.Close())
 }
 
 // takeExports FILE [agent] takes over what a lab exports, and where its vCenter is.
@@ -152,20 +143,20 @@ func due(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], time.Until(ends).String())
 }
 
-// health PORT TEXT waits until the agent's health says that.
+// health ADDR TEXT waits until the agent's health says that.
 func health(ts *testscript.TestScript, _ bool, args []string) {
 	says(ts, args[0], "/healthz", args[1])
 }
 
-// metric PORT LINE waits until the agent has that metric.
+// metric ADDR LINE waits until the agent has that metric.
 func metric(ts *testscript.TestScript, _ bool, args []string) {
 	says(ts, args[0], "/metrics", args[1])
 }
 
-func says(ts *testscript.TestScript, port, path, want string) {
+func says(ts *testscript.TestScript, addr, path, want string) {
 	last := ""
 	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		res, err := http.Get("http://127.0.0.1:" + port + path)
+		res, err := http.Get("http://" + addr + path)
 		if err != nil {
 			last = err.Error()
 			continue

@@ -30,7 +30,7 @@ func TestSyslogServer(t *testing.T) {
 	dir := t.TempDir()
 	port := freePort(t)
 	writeSyslogCertificate(t, dir)
-	t.Setenv("KEYREEVE_AUDIT_SYSLOG", "127.0.0.1:"+port)
+	t.Setenv("KEYREEVE_AUDIT_SYSLOG", "127.96.96.96:"+port)
 	t.Setenv("KEYREEVE_AUDIT_SYSLOG_CA", filepath.Join(dir, "cert.pem"))
 	t.Setenv("KEYREEVE_AUDIT_SYSLOG_NAME", "logs.example")
 	r := startRsyslog(t, dir, port)
@@ -93,7 +93,7 @@ template(name="parsed" type="list" option.jsonf="on") {
   property(outname="operation" name="$!rfc5424-sd!keyreeve@32473!operation" format="jsonf")
   property(outname="reason" name="$!rfc5424-sd!keyreeve@32473!reason" format="jsonf")
 }
-input(type="imtcp" port="%[2]s" address="127.0.0.1")
+input(type="imtcp" port="%[2]s" address="127.96.96.96")
 action(type="mmpstrucdata")
 action(type="omfile" file="%[1]s/out" template="parsed")
 `, dir, port)
@@ -209,7 +209,7 @@ func containsAll(have map[uint64]bool, want []uint64) bool {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.96.96.96:0") // where nobody else listens or dials from
 	if err != nil {
 		t.Fatal(err)
 	}
