@@ -12,8 +12,7 @@ import (
 	"github.com/keyreeve/keyreeve/vsphere/vspheretest"
 )
 
-// A change of one machine among 10,000 is seen within a second, of which the log
-// tells. It fails for what is of another order: vcsim's own takes minutes.
+// A change of one machine among 10,000 is seen within a second.
 func TestDriftAmongTenThousand(t *testing.T) {
 	vc, err := vspheretest.New(vspheretest.Options{Clusters: 4, VMs: 2500})
 	if err != nil {
@@ -44,7 +43,7 @@ func TestDriftAmongTenThousand(t *testing.T) {
 	if got := w.until("modify", vm.Reference(), "config.migrateEncryption"); got != "required" {
 		t.Errorf("vMotion %v", got)
 	}
-	if took := time.Since(began); took > 20*time.Second {
+	if took := time.Since(began); took > time.Second {
 		t.Errorf("it took %v", took)
 	} else {
 		t.Logf("seen after %v", took)
