@@ -188,10 +188,14 @@ func (f *fields) optBoolean(it ttlv.Item) (value, has bool) {
 func (i *RequestItem) parse(it ttlv.Item, h *RequestHeader) error {
 	f := open(it, h.Version)
 	op := f.must(kmip14.TagOperation)
-	if n, err := op.Enumeration(); err == nil {
-		i.Operation = kmip14.Operation(n) // an unknown one is the operations' to refuse
-	} else if f.err == nil {
+	switch n, err := op.Enumeration(); {
+	case f.err != nil:
+	case err != nil:
 		f.fail(typeError(op, ttlv.Enumeration))
+	case n == 0: // stands for no Operation here, and could not be answered as the one asked for
+		f.fail(invalidMessage("an Operation that is none"))
+	default:
+		i.Operation = kmip14.Operation(n) // an unknown one is the operations' to refuse
 	}
 	i.ID = f.bytes(f.opt(kmip14.TagUniqueBatchItemID))
 	i.Payload = f.structure(f.must(kmip14.TagRequestPayload))

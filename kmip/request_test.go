@@ -144,6 +144,7 @@ func TestParseRequestRefuses(t *testing.T) {
 		{"nonce without value", one(v(2), auth(st(kmip14.TagCredential, en(kmip14.TagCredentialType, 3), st(kmip14.TagCredentialValue, st(kmip14.TagNonce, bs(kmip14.TagNonceID, "i")), en(kmip14.TagAttestationType, 1)))), count), invalidMessage, "NonceValue is missing"},
 		{"item without operation", request(simpleHeader(1, 1), batchItem(empty)), invalidMessage, "Operation is missing"},
 		{"operation of text", request(simpleHeader(1, 1), batchItem(tx(kmip14.TagOperation, "Get"), empty)), invalidMessage, "Enumeration is expected"},
+		{"operation 0", request(simpleHeader(1, 1), batchItem(en(kmip14.TagOperation, 0), empty)), invalidMessage, "Operation that is none"},
 		{"item without payload", request(simpleHeader(1, 1), batchItem(opGet)), invalidMessage, "RequestPayload is missing"},
 		{"payload of text", request(simpleHeader(1, 1), batchItem(opGet, tx(kmip14.TagRequestPayload, ""))), invalidMessage, "Structure is expected"},
 		{"payload before operation", request(simpleHeader(1, 1), batchItem(empty, opGet)), invalidMessage, "Operation is out of order"},
