@@ -11,7 +11,8 @@ import (
 )
 
 // requestPayload and responsePayload give the payload type of an operation, nil
-// for those without one yet.
+// for those that the server does not do (and for the answer to Poll, which is
+// that of another operation).
 func requestPayload(op kmip14.Operation) kmip.Payload {
 	switch op {
 	case kmip14.OperationCreate:
@@ -26,10 +27,19 @@ func requestPayload(op kmip14.Operation) kmip.Payload {
 		return &kmip.GetRequest{}
 	case kmip14.OperationGetAttributes:
 		return &kmip.GetAttributesRequest{}
-	case kmip14.OperationGetAttributeList, kmip14.OperationActivate, kmip14.OperationDestroy:
+	case kmip14.OperationGetAttributeList, kmip14.OperationActivate, kmip14.OperationDestroy,
+		kmip14.OperationObtainLease, kmip14.OperationArchive, kmip14.OperationRecover:
 		return &kmip.IdentifierRequest{}
-	case kmip14.OperationAddAttribute:
+	case kmip14.OperationAddAttribute, kmip14.OperationModifyAttribute:
 		return &kmip.AddAttributeRequest{}
+	case kmip14.OperationDeleteAttribute:
+		return &kmip.DeleteAttributeRequest{}
+	case kmip14.OperationCheck:
+		return &kmip.CheckRequest{}
+	case kmip14.OperationGetUsageAllocation:
+		return &kmip.GetUsageAllocationRequest{}
+	case kmip14.OperationPoll, kmip14.OperationCancel:
+		return &kmip.PollRequest{}
 	case kmip14.OperationRevoke:
 		return &kmip.RevokeRequest{}
 	case kmip14.OperationQuery:
@@ -54,10 +64,17 @@ func responsePayload(op kmip14.Operation) kmip.Payload {
 		return &kmip.GetAttributesResponse{}
 	case kmip14.OperationGetAttributeList:
 		return &kmip.GetAttributeListResponse{}
-	case kmip14.OperationActivate, kmip14.OperationDestroy, kmip14.OperationRevoke:
+	case kmip14.OperationActivate, kmip14.OperationDestroy, kmip14.OperationRevoke,
+		kmip14.OperationArchive, kmip14.OperationRecover, kmip14.OperationGetUsageAllocation:
 		return &kmip.IdentifierResponse{}
-	case kmip14.OperationAddAttribute:
+	case kmip14.OperationAddAttribute, kmip14.OperationModifyAttribute, kmip14.OperationDeleteAttribute:
 		return &kmip.AddAttributeResponse{}
+	case kmip14.OperationCheck:
+		return &kmip.CheckResponse{}
+	case kmip14.OperationObtainLease:
+		return &kmip.ObtainLeaseResponse{}
+	case kmip14.OperationCancel:
+		return &kmip.CancelResponse{}
 	case kmip14.OperationQuery:
 		return &kmip.QueryResponse{}
 	case kmip14.OperationDiscoverVersions:
@@ -80,6 +97,10 @@ func FuzzParseRequest(f *testing.F) {
 	f.Add(request(simpleHeader(0, 1), batchItem(en(kmip14.TagOperation, 3), payload(symType, template, symKey))))
 	f.Add(request(simpleHeader(3, 1), batchItem(en(kmip14.TagOperation, 8), payload(in(kmip14.TagMaximumItems, 5), template))))
 	f.Add(request(simpleHeader(1, 1), batchItem(en(kmip14.TagOperation, 0xd), payload(uid, contact1))))
+	f.Add(request(simpleHeader(2, 1), batchItem(en(kmip14.TagOperation, 9), payload(uid, li(kmip14.TagUsageLimitsCount, 5), in(kmip14.TagCryptographicUsageMask, 12), iv(kmip14.TagLeaseTime, 0)))))
+	f.Add(request(simpleHeader(1, 1), batchItem(en(kmip14.TagOperation, 0xf), payload(uid, tx(kmip14.TagAttributeName, "x-A"), in(kmip14.TagAttributeIndex, 0)))))
+	f.Add(request(simpleHeader(1, 1), batchItem(en(kmip14.TagOperation, 0x11), payload(uid, li(kmip14.TagUsageLimitsCount, 5)))))
+	f.Add(request(simpleHeader(1, 1), batchItem(en(kmip14.TagOperation, 0x1a), payload(bs(kmip14.TagAsynchronousCorrelationValue, "c")))))
 	f.Add(request(simpleHeader(1, 1), batchItem(en(kmip14.TagOperation, 0x13), payload(st(kmip14.TagRevocationReason, en(kmip14.TagRevocationReasonCode, 1))))))
 	f.Add(request(simpleHeader(1, 1), batchItem(en(kmip14.TagOperation, 0x1e), payload(protocol(1, 1)))))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -146,6 +167,8 @@ func FuzzParseResponse(f *testing.F) {
 		st(kmip14.TagResponsePayload, en(kmip14.TagOperation, 1), symType, st(kmip14.TagCapabilityInformation, bo(kmip14.TagStreamingCapability, true))))))
 	f.Add(response(responseHeader(3, 1), batchItem(en(kmip14.TagOperation, 8), success, st(kmip14.TagResponsePayload, in(kmip14.TagLocatedItems, 1), uid))))
 	f.Add(response(responseHeader(1, 1), batchItem(en(kmip14.TagOperation, 0xb), success, st(kmip14.TagResponsePayload, uid, state, contact1))))
+	f.Add(response(responseHeader(1, 1), batchItem(en(kmip14.TagOperation, 0x10), success, st(kmip14.TagResponsePayload, uid, iv(kmip14.TagLeaseTime, 3600), da(kmip14.TagLastChangeDate, 6)))))
+	f.Add(response(responseHeader(1, 1), batchItem(en(kmip14.TagOperation, 0x19), success, st(kmip14.TagResponsePayload, bs(kmip14.TagAsynchronousCorrelationValue, "c"), en(kmip14.TagCancellationResult, 5)))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if ttlv.Check(b, ttlv.Limits{}) != nil {
 			return
