@@ -45,6 +45,7 @@ type link struct {
 	proof      pulse  // with a real key
 	seen       *sight // of the machines, last; nil: nothing yet
 	unattended bool   // nobody sits at a terminal
+	insist     int    // how often a call of OVHcloud's is tried; 0: as its package does
 	server     *admin.Client
 	own        *x509.Certificate // that the agent shows to it; nil: over the socket
 	ovh        *ovhcloud.Client
@@ -187,7 +188,7 @@ func (l *link) ovhcloud() (*ovhcloud.Client, error) {
 		return nil, err
 	}
 	l.ovh, err = ovhcloud.New(ovhcloud.Config{
-		Endpoint: c.Endpoint, TokenURL: c.TokenURL, Credentials: credentials, TaskTimeout: c.TaskTimeout, Now: l.app.now,
+		Endpoint: c.Endpoint, TokenURL: c.TokenURL, Credentials: credentials, TaskTimeout: c.TaskTimeout, Attempts: l.insist, Now: l.app.now,
 		UserAgent: "keyreeve-agent", Logger: l.logger, Metrics: l.ovhMetrics,
 	})
 	if err != nil {

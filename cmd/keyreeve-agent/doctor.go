@@ -42,6 +42,7 @@ Exit code 0 says that all checks passed, 1 that one did not.`,
 }
 
 func (a *app) doctor(ctx context.Context, o *options, l *link) error {
+	l.insist = 3 // someone waits for the answer, and that nobody answers is one
 	var list []finding
 	failed := 0
 	for _, c := range l.checks() {
