@@ -180,8 +180,12 @@ func (dn DN) String() string {
 func (a attribute) write(b *strings.Builder) {
 	b.WriteString(nameOf(a.oid))
 	b.WriteByte('=')
-	if a.raw {
+	switch {
+	case a.raw:
 		b.WriteString("#" + hex.EncodeToString([]byte(a.value)))
+		return
+	case a.value == "":
+		b.WriteString("#0c00") // an empty UTF8String: ParseDN takes "OU=" for a slip of the person who typed it
 		return
 	}
 	for i := range len(a.value) {

@@ -27,6 +27,7 @@ func TestParseDNWritesItselfBack(t *testing.T) {
 		"OID.1.2.3.4=x":                          "1.2.3.4=x",
 		"CN=#0C0178":                             "CN=x", // a UTF8String in DER is its text
 		"CN=#04020102":                           "CN=#04020102",
+		"OU=#1300,CN=x":                          "OU=#0c00,CN=x", // empty text, which "OU=" could not be read back as
 		"E=a@b.example,CN=x":                     "EMAILADDRESS=a@b.example,CN=x",
 		"emailAddress=a@b.example,S=State,CN=x":  "EMAILADDRESS=a@b.example,ST=State,CN=x",
 		"CN=kmipClient20261124, OU=VMware, L=PA": "CN=kmipClient20261124,OU=VMware,L=PA",
