@@ -42,7 +42,7 @@ var dnNames = []struct{ name, oid string }{
 // ErrBadDN is wrapped by the errors of [ParseDN].
 var ErrBadDN = errors.New("bad distinguished name")
 
-// maxDN bounds the text of a name; X.520 names are far shorter.
+// maxDN bounds the text of a name, as it is given and as it is written; X.520 names are far shorter.
 const maxDN = 4096
 
 // SubjectOf returns a certificate's subject as RFC 4514 writes it, for people; compare with [DN.Equal].
@@ -232,6 +232,10 @@ func ParseDN(text string) (DN, error) {
 		dn = append(dn, set)
 		if p.rest == "" {
 			slices.Reverse(dn)
+			// What is kept of a name is its text as String writes it, with more escapes than it may have been given.
+			if n := len(dn.String()); n > maxDN {
+				return nil, fmt.Errorf("%w: longer than %d bytes with its escapes: %d", ErrBadDN, maxDN, n)
+			}
 			return dn, nil
 		}
 		p.rest = p.rest[1:] // the comma at which rdn stopped
