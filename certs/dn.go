@@ -277,7 +277,7 @@ func (p *dnParser) attribute() (attribute, error) {
 	}
 	value, err := p.value()
 	if err == nil && value == "" {
-		err = fmt.Errorf("%s has no value", clean(name))
+		err = fmt.Errorf("%s has no value; write #0c00 for one that is empty", clean(name))
 	}
 	return attribute{oid: oid, value: value}, err
 }

@@ -93,6 +93,25 @@ func TestSubjectsCompareAcrossStringTypes(t *testing.T) {
 	}
 }
 
+// Who enrols a client copies its subject from where we show it, an empty value too.
+func TestSubjectWithAnEmptyValueIsEnrolledAsShown(t *testing.T) {
+	c := newClock()
+	ca := newCA(t, c)
+	vmca := foreign("VMCA", nil, asCA)
+	leafOf := func(ou string) pair {
+		der := must(asn1.Marshal(pkix.RDNSequence{one(oidOU, asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte(ou)}), one(oidCN, "vc")}))
+		return foreign("", &vmca, func(cert *x509.Certificate) { cert.RawSubject = der })
+	}
+	empty, other := leafOf(""), leafOf("x")
+	r := registry(t, ca, c, must(certs.TrustForeignCA(request, pemOf(vmca.cert), certs.SubjectOf(empty.cert), start)))
+	if _, err := r.Identify(empty.certs()); err != nil {
+		t.Errorf("%s: %v", certs.SubjectOf(empty.cert), err)
+	}
+	if _, err := r.Identify(other.certs()); err == nil {
+		t.Errorf("%s was let in", certs.SubjectOf(other.cert))
+	}
+}
+
 func TestForeignLeafWithAWeakKeyIsRefused(t *testing.T) {
 	c := newClock()
 	ca := newCA(t, c)
